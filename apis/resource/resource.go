@@ -37,6 +37,12 @@ type Resource[T Object] struct {
 	ClusterScoped bool
 	// NoStatus omits the /status endpoint even where Status is set.
 	NoStatus bool
+	// NoGeneration keeps no metadata.generation even where Spec is set, as Kubernetes does for
+	// Services, Nodes and the like.
+	NoGeneration bool
+	// StoredAs names the resource of another group that this one is a second view of: both are
+	// served from one store, with T as the hub type of both groups. Empty means a store of its own.
+	StoredAs schema.GroupResource
 
 	// New and NewList return empty objects.
 	New     func() T
@@ -69,6 +75,8 @@ type Resource[T Object] struct {
 	// lists their keys.
 	Fields     func(T) fields.Set
 	FieldNames []string
+	// FieldAliases maps further labels accepted in field selectors to keys of Fields.
+	FieldAliases map[string]string
 	// Indexed names the one selectable field by which watches are indexed.
 	Indexed string
 	// Scale makes the /scale endpoint.
@@ -106,6 +114,10 @@ type Descriptor struct {
 	ShortNames, Categories []string
 	ClusterScoped          bool
 	HasStatus              bool
+	// NoGeneration: metadata.generation is not kept, although Spec may be set.
+	NoGeneration bool
+	// StoredAs is empty where the resource has a store of its own.
+	StoredAs schema.GroupResource
 
 	New     func() runtime.Object
 	NewList func() runtime.Object
@@ -125,7 +137,9 @@ type Descriptor struct {
 	Columns    []Column[runtime.Object]
 	Fields     func(runtime.Object) fields.Set
 	FieldNames []string
-	Indexed    string
+	// FieldAliases maps further selector labels to keys of Fields.
+	FieldAliases map[string]string
+	Indexed      string
 	// Scale is nil where the resource has no /scale.
 	Scale *Scale[runtime.Object]
 
