@@ -18,7 +18,7 @@ type worker struct {
 	observer Observer
 	report   func(Result) bool
 
-	last Result
+	last    Result
 	repeats int // how often in a row last was seen
 }
 
