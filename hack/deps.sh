@@ -4,8 +4,8 @@
 set -euo pipefail
 
 # gcc, libc6-dev, libseccomp-dev and pkg-config build the helper programs; nftables writes packet
-# rules; busybox-static and debootstrap make the images of the tests and of the demo.
-packages=(gcc libc6-dev libseccomp-dev pkg-config nftables busybox-static debootstrap ca-certificates)
+# rules; busybox-static and mmdebstrap make the images of the tests and of the demo.
+packages=(gcc libc6-dev libseccomp-dev pkg-config nftables busybox-static mmdebstrap ca-certificates)
 
 missing=()
 for package in "${packages[@]}"; do
