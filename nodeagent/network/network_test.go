@@ -207,7 +207,7 @@ func TestHostPort(t *testing.T) {
 func TestPodsCannotReachTheHostsLoopback(t *testing.T) {
 	n := newNetwork(t, testConfig(t))
 	a := n.addPod(t, "a")
-	host := hostNS(t)
+	host := netnstest.Self(t)
 	host.Serve("secret", "127.0.0.1:99")
 	a.Do(func() {
 		// A pod with the rights for it gives up its own loopback address, and takes
@@ -239,9 +239,6 @@ func TestPodsCannotReachTheHostsLoopback(t *testing.T) {
 		t.Errorf("a pod reached the host's loopback: %q", answer)
 	}
 }
-
-// hostNS is the namespace of the test process itself.
-func hostNS(t *testing.T) *netnstest.NS { return netnstest.Self(t) }
 
 func TestRestartAdoptsPods(t *testing.T) {
 	c := testConfig(t)

@@ -55,7 +55,15 @@ func runInNamespaces() int {
 	return max(c.ProcessState.ExitCode(), 1)
 }
 
+// self is the namespace that the tests run in. It is opened early: /proc/self
+// shows that of the first thread, which a test may have moved to another one.
+var self *os.File
+
 func setUp() error {
+	var err error
+	if self, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return fmt.Errorf("opening the test's namespace: %w", err)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
@@ -98,8 +106,7 @@ func (ns *NS) make() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return err
 	}
-	self := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
-	if err := unix.Mount(self, ns.Path, "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount("/proc/thread-self/ns/net", ns.Path, "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
 	h, err := netlink.NewHandle()
@@ -143,4 +150,4 @@ func (ns *NS) Do(f func()) {
 }
 
 // Self is the namespace that the tests run in. It does not end with its test.
-func Self(t testing.TB) *NS { return &NS{Path: fmt.Sprintf("/proc/%d/ns/net", os.Getpid()), t: t} }
+func Self(t testing.TB) *NS { return &NS{Path: fmt.Sprintf("/proc/self/fd/%d", self.Fd()), t: t} }
