@@ -30,6 +30,7 @@ var mutatingPolicies = resource.Resource[*admissionv1.MutatingAdmissionPolicy]{
 	NewList:                func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyList{} },
 	Spec:                   func(o *admissionv1.MutatingAdmissionPolicy) any { return &o.Spec },
 	RequireResourceVersion: true,
+	Default:                defaultMutatingPolicy,
 }
 
 var mutatingPolicyBindings = resource.Resource[*admissionv1.MutatingAdmissionPolicyBinding]{
@@ -40,6 +41,7 @@ var mutatingPolicyBindings = resource.Resource[*admissionv1.MutatingAdmissionPol
 	NewList:                func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBindingList{} },
 	Spec:                   func(o *admissionv1.MutatingAdmissionPolicyBinding) any { return &o.Spec },
 	RequireResourceVersion: true,
+	Default:                defaultMutatingPolicyBinding,
 }
 
 var mutatingWebhooks = resource.Resource[*admissionv1.MutatingWebhookConfiguration]{
@@ -50,6 +52,7 @@ var mutatingWebhooks = resource.Resource[*admissionv1.MutatingWebhookConfigurati
 	NewList:                func() runtime.Object { return &admissionv1.MutatingWebhookConfigurationList{} },
 	Spec:                   func(o *admissionv1.MutatingWebhookConfiguration) any { return &o.Webhooks },
 	RequireResourceVersion: true,
+	Default:                defaultMutatingWebhooks,
 }
 
 var validatingPolicies = resource.Resource[*admissionv1.ValidatingAdmissionPolicy]{
@@ -59,6 +62,7 @@ var validatingPolicies = resource.Resource[*admissionv1.ValidatingAdmissionPolic
 	Spec:                   func(o *admissionv1.ValidatingAdmissionPolicy) any { return &o.Spec },
 	Status:                 func(o *admissionv1.ValidatingAdmissionPolicy) any { return &o.Status },
 	RequireResourceVersion: true,
+	Default:                defaultValidatingPolicy,
 }
 
 var validatingPolicyBindings = resource.Resource[*admissionv1.ValidatingAdmissionPolicyBinding]{
@@ -69,6 +73,7 @@ var validatingPolicyBindings = resource.Resource[*admissionv1.ValidatingAdmissio
 	NewList:                func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBindingList{} },
 	Spec:                   func(o *admissionv1.ValidatingAdmissionPolicyBinding) any { return &o.Spec },
 	RequireResourceVersion: true,
+	Default:                defaultValidatingPolicyBinding,
 }
 
 var validatingWebhooks = resource.Resource[*admissionv1.ValidatingWebhookConfiguration]{
@@ -79,4 +84,5 @@ var validatingWebhooks = resource.Resource[*admissionv1.ValidatingWebhookConfigu
 	NewList:                func() runtime.Object { return &admissionv1.ValidatingWebhookConfigurationList{} },
 	Spec:                   func(o *admissionv1.ValidatingWebhookConfiguration) any { return &o.Webhooks },
 	RequireResourceVersion: true,
+	Default:                defaultValidatingWebhooks,
 }

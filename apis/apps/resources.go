@@ -37,6 +37,7 @@ var daemonSets = resource.Resource[*appsv1.DaemonSet]{
 	NewList: func() runtime.Object { return &appsv1.DaemonSetList{} },
 	Spec:    func(o *appsv1.DaemonSet) any { return &o.Spec },
 	Status:  func(o *appsv1.DaemonSet) any { return &o.Status },
+	Default: defaultDaemonSet,
 }
 
 var deployments = resource.Resource[*appsv1.Deployment]{
@@ -51,6 +52,7 @@ var deployments = resource.Resource[*appsv1.Deployment]{
 		StatusReplicas: func(o *appsv1.Deployment) int32 { return o.Status.Replicas },
 		Selector:       func(o *appsv1.Deployment) string { return selectorText(o.Spec.Selector) },
 	},
+	Default: defaultDeployment,
 }
 
 var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
@@ -69,6 +71,7 @@ var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
 		StatusReplicas: func(o *appsv1.ReplicaSet) int32 { return o.Status.Replicas },
 		Selector:       func(o *appsv1.ReplicaSet) string { return selectorText(o.Spec.Selector) },
 	},
+	Default: defaultReplicaSet,
 }
 
 var statefulSets = resource.Resource[*appsv1.StatefulSet]{
@@ -83,6 +86,7 @@ var statefulSets = resource.Resource[*appsv1.StatefulSet]{
 		StatusReplicas: func(o *appsv1.StatefulSet) int32 { return o.Status.Replicas },
 		Selector:       func(o *appsv1.StatefulSet) string { return selectorText(o.Spec.Selector) },
 	},
+	Default: defaultStatefulSet,
 }
 
 func orZero(p *int32) int32 {

@@ -30,4 +30,5 @@ var horizontalPodAutoscalers = resource.Resource[*autoscalingv2.HorizontalPodAut
 	Spec:         func(o *autoscalingv2.HorizontalPodAutoscaler) any { return &o.Spec },
 	Status:       func(o *autoscalingv2.HorizontalPodAutoscaler) any { return &o.Status },
 	NoGeneration: true,
+	Default:      defaultAutoscaler,
 }

@@ -26,6 +26,7 @@ var cronJobs = resource.Resource[*batchv1.CronJob]{
 	NewList: func() runtime.Object { return &batchv1.CronJobList{} },
 	Spec:    func(o *batchv1.CronJob) any { return &o.Spec },
 	Status:  func(o *batchv1.CronJob) any { return &o.Status },
+	Default: defaultCronJob,
 }
 
 var jobs = resource.Resource[*batchv1.Job]{
@@ -37,5 +38,7 @@ var jobs = resource.Resource[*batchv1.Job]{
 	Fields: func(o *batchv1.Job) fields.Set {
 		return fields.Set{"status.successful": strconv.Itoa(int(o.Status.Succeeded))}
 	},
-	FieldNames: []string{"status.successful"},
+	FieldNames:       []string{"status.successful"},
+	Default:          defaultJob,
+	PrepareForCreate: prepareJob,
 }

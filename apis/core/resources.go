@@ -33,6 +33,7 @@ var endpoints = resource.Resource[*corev1.Endpoints]{
 	New:                 func() *corev1.Endpoints { return &corev1.Endpoints{} },
 	NewList:             func() runtime.Object { return &corev1.EndpointsList{} },
 	AllowCreateOnUpdate: true,
+	Default:             defaultEndpoints,
 }
 
 var events = resource.Resource[*corev1.Event]{
@@ -49,18 +50,22 @@ var limitRanges = resource.Resource[*corev1.LimitRange]{
 	New:                 func() *corev1.LimitRange { return &corev1.LimitRange{} },
 	NewList:             func() runtime.Object { return &corev1.LimitRangeList{} },
 	AllowCreateOnUpdate: true,
+	Default:             defaultLimitRange,
 }
 
 var namespaces = resource.Resource[*corev1.Namespace]{
 	Version: v1, Kind: "Namespace", Plural: "namespaces", ShortNames: []string{"ns"}, ClusterScoped: true,
-	New:          func() *corev1.Namespace { return &corev1.Namespace{} },
-	NewList:      func() runtime.Object { return &corev1.NamespaceList{} },
-	Spec:         func(o *corev1.Namespace) any { return &o.Spec },
-	Status:       func(o *corev1.Namespace) any { return &o.Status },
-	NoGeneration: true,
-	ValidateName: validation.NameIsDNSLabel,
-	Fields:       namespaceFields,
-	FieldNames:   []string{"status.phase", "name"},
+	New:              func() *corev1.Namespace { return &corev1.Namespace{} },
+	NewList:          func() runtime.Object { return &corev1.NamespaceList{} },
+	Spec:             func(o *corev1.Namespace) any { return &o.Spec },
+	Status:           func(o *corev1.Namespace) any { return &o.Status },
+	NoGeneration:     true,
+	ValidateName:     validation.NameIsDNSLabel,
+	Fields:           namespaceFields,
+	FieldNames:       []string{"status.phase", "name"},
+	Default:          defaultNamespace,
+	PrepareForCreate: prepareNamespace,
+	PrepareForUpdate: prepareNamespaceUpdate,
 }
 
 var nodes = resource.Resource[*corev1.Node]{
@@ -73,15 +78,19 @@ var nodes = resource.Resource[*corev1.Node]{
 	Fields:       nodeFields,
 	FieldNames:   []string{"spec.unschedulable"},
 	Indexed:      "metadata.name",
+	Default:      defaultNode,
 }
 
 var persistentVolumeClaims = resource.Resource[*corev1.PersistentVolumeClaim]{
 	Version: v1, Kind: "PersistentVolumeClaim", Plural: "persistentvolumeclaims", ShortNames: []string{"pvc"},
-	New:          func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} },
-	NewList:      func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
-	Spec:         func(o *corev1.PersistentVolumeClaim) any { return &o.Spec },
-	Status:       func(o *corev1.PersistentVolumeClaim) any { return &o.Status },
-	NoGeneration: true,
+	New:              func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} },
+	NewList:          func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
+	Spec:             func(o *corev1.PersistentVolumeClaim) any { return &o.Spec },
+	Status:           func(o *corev1.PersistentVolumeClaim) any { return &o.Status },
+	NoGeneration:     true,
+	Default:          defaultPersistentVolumeClaim,
+	PrepareForCreate: prepareClaim,
+	PrepareForUpdate: func(c, _ *corev1.PersistentVolumeClaim) { prepareClaim(c) },
 }
 
 var persistentVolumes = resource.Resource[*corev1.PersistentVolume]{
@@ -91,6 +100,7 @@ var persistentVolumes = resource.Resource[*corev1.PersistentVolume]{
 	Spec:         func(o *corev1.PersistentVolume) any { return &o.Spec },
 	Status:       func(o *corev1.PersistentVolume) any { return &o.Status },
 	NoGeneration: true,
+	Default:      defaultPersistentVolume,
 }
 
 var pods = resource.Resource[*corev1.Pod]{
@@ -102,8 +112,11 @@ var pods = resource.Resource[*corev1.Pod]{
 	Fields:     podFields,
 	FieldNames: podFieldNames,
 	// spec.host is what v1beta3 called it; clients of that age still send it.
-	FieldAliases: map[string]string{"spec.host": "spec.nodeName"},
-	Indexed:      "spec.nodeName",
+	FieldAliases:     map[string]string{"spec.host": "spec.nodeName"},
+	Indexed:          "spec.nodeName",
+	Default:          defaultPod,
+	PrepareForCreate: preparePod,
+	PrepareForUpdate: preparePodUpdate,
 }
 
 var podTemplates = resource.Resource[*corev1.PodTemplate]{
@@ -111,6 +124,7 @@ var podTemplates = resource.Resource[*corev1.PodTemplate]{
 	New:     func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
 	NewList: func() runtime.Object { return &corev1.PodTemplateList{} },
 	Spec:    func(o *corev1.PodTemplate) any { return &o.Template },
+	Default: defaultPodTemplate,
 }
 
 var replicationControllers = resource.Resource[*corev1.ReplicationController]{
@@ -129,6 +143,7 @@ var replicationControllers = resource.Resource[*corev1.ReplicationController]{
 			return labels.Set(o.Spec.Selector).AsSelector().String()
 		},
 	},
+	Default: defaultReplicationController,
 }
 
 var resourceQuotas = resource.Resource[*corev1.ResourceQuota]{
@@ -138,6 +153,7 @@ var resourceQuotas = resource.Resource[*corev1.ResourceQuota]{
 	Spec:         func(o *corev1.ResourceQuota) any { return &o.Spec },
 	Status:       func(o *corev1.ResourceQuota) any { return &o.Status },
 	NoGeneration: true,
+	Default:      defaultResourceQuota,
 }
 
 var secrets = resource.Resource[*corev1.Secret]{
@@ -147,6 +163,7 @@ var secrets = resource.Resource[*corev1.Secret]{
 	Fields:     secretFields,
 	FieldNames: []string{"type"},
 	Indexed:    "metadata.name",
+	Default:    defaultSecret,
 }
 
 var serviceAccounts = resource.Resource[*corev1.ServiceAccount]{
@@ -166,4 +183,5 @@ var services = resource.Resource[*corev1.Service]{
 	Fields:              serviceFields,
 	FieldNames:          []string{"spec.clusterIP", "spec.type"},
 	AllowCreateOnUpdate: true,
+	Default:             defaultService,
 }

@@ -15,6 +15,9 @@ func Resources() []*resource.Descriptor {
 
 var endpointSlices = resource.Resource[*discoveryv1.EndpointSlice]{
 	Version: discoveryv1.SchemeGroupVersion, Kind: "EndpointSlice", Plural: "endpointslices",
-	New:     func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} },
-	NewList: func() runtime.Object { return &discoveryv1.EndpointSliceList{} },
+	New:              func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} },
+	NewList:          func() runtime.Object { return &discoveryv1.EndpointSliceList{} },
+	Default:          defaultEndpointSlice,
+	PrepareForCreate: func(s *discoveryv1.EndpointSlice) { s.Generation = 1 },
+	PrepareForUpdate: raiseGeneration,
 }

@@ -33,6 +33,7 @@ var resourceClaims = resource.Resource[*resourcev1.ResourceClaim]{
 	Spec:         func(o *resourcev1.ResourceClaim) any { return &o.Spec },
 	Status:       func(o *resourcev1.ResourceClaim) any { return &o.Status },
 	NoGeneration: true,
+	Default:      defaultClaim,
 }
 
 var resourceClaimTemplates = resource.Resource[*resourcev1.ResourceClaimTemplate]{
@@ -41,6 +42,7 @@ var resourceClaimTemplates = resource.Resource[*resourcev1.ResourceClaimTemplate
 	NewList:      func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
 	Spec:         func(o *resourcev1.ResourceClaimTemplate) any { return &o.Spec },
 	NoGeneration: true,
+	Default:      defaultClaimTemplate,
 }
 
 var resourceSlices = resource.Resource[*resourcev1.ResourceSlice]{
@@ -57,4 +59,5 @@ var resourceSlices = resource.Resource[*resourcev1.ResourceSlice]{
 	},
 	FieldNames: []string{"spec.driver", "spec.nodeName"},
 	Indexed:    "spec.nodeName",
+	Default:    defaultSlice,
 }

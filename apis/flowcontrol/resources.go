@@ -23,6 +23,7 @@ var flowSchemas = resource.Resource[*flowcontrolv1.FlowSchema]{
 	Spec:                   func(o *flowcontrolv1.FlowSchema) any { return &o.Spec },
 	Status:                 func(o *flowcontrolv1.FlowSchema) any { return &o.Status },
 	RequireResourceVersion: true,
+	Default:                defaultFlowSchema,
 }
 
 var priorityLevels = resource.Resource[*flowcontrolv1.PriorityLevelConfiguration]{
@@ -34,4 +35,5 @@ var priorityLevels = resource.Resource[*flowcontrolv1.PriorityLevelConfiguration
 	Spec:                   func(o *flowcontrolv1.PriorityLevelConfiguration) any { return &o.Spec },
 	Status:                 func(o *flowcontrolv1.PriorityLevelConfiguration) any { return &o.Status },
 	RequireResourceVersion: true,
+	Default:                defaultPriorityLevel,
 }

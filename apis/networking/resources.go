@@ -26,6 +26,7 @@ var ingressClasses = resource.Resource[*networkingv1.IngressClass]{
 	New:     func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} },
 	NewList: func() runtime.Object { return &networkingv1.IngressClassList{} },
 	Spec:    func(o *networkingv1.IngressClass) any { return &o.Spec },
+	Default: defaultIngressClass,
 }
 
 var ingresses = resource.Resource[*networkingv1.Ingress]{
@@ -59,6 +60,7 @@ var networkPolicies = resource.Resource[*networkingv1.NetworkPolicy]{
 	New:     func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} },
 	NewList: func() runtime.Object { return &networkingv1.NetworkPolicyList{} },
 	Spec:    func(o *networkingv1.NetworkPolicy) any { return &o.Spec },
+	Default: defaultNetworkPolicy,
 }
 
 var serviceCIDRs = resource.Resource[*networkingv1.ServiceCIDR]{

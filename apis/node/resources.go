@@ -18,4 +18,5 @@ var runtimeClasses = resource.Resource[*nodev1.RuntimeClass]{
 	New:                    func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} },
 	NewList:                func() runtime.Object { return &nodev1.RuntimeClassList{} },
 	RequireResourceVersion: true,
+	Default:                defaultRuntimeClass,
 }

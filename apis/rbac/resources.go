@@ -26,6 +26,7 @@ var clusterRoleBindings = resource.Resource[*rbacv1.ClusterRoleBinding]{
 	NewList:             func() runtime.Object { return &rbacv1.ClusterRoleBindingList{} },
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
+	Default:             defaultClusterRoleBinding,
 }
 
 var clusterRoles = resource.Resource[*rbacv1.ClusterRole]{
@@ -42,6 +43,7 @@ var roleBindings = resource.Resource[*rbacv1.RoleBinding]{
 	NewList:             func() runtime.Object { return &rbacv1.RoleBindingList{} },
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
+	Default:             defaultRoleBinding,
 }
 
 var roles = resource.Resource[*rbacv1.Role]{

@@ -93,7 +93,7 @@ type Column[T any] struct {
 	Name, Type, Format, Description string
 	// Priority is 0 for columns that are always shown, 1 for those of -o wide.
 	Priority int32
-	// Value returns a string, an int64, a bool, or a metav1.Time, which is shown as its age.
+	// Value returns a string, an int64, a bool, a metav1.Time, which is shown as its age, or an Aged.
 	Value func(T) any
 }
 

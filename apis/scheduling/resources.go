@@ -16,6 +16,8 @@ func Resources() []*resource.Descriptor {
 var priorityClasses = resource.Resource[*schedulingv1.PriorityClass]{
 	Version: schedulingv1.SchemeGroupVersion, Kind: "PriorityClass", Plural: "priorityclasses",
 	ShortNames: []string{"pc"}, ClusterScoped: true,
-	New:     func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} },
-	NewList: func() runtime.Object { return &schedulingv1.PriorityClassList{} },
+	New:              func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} },
+	NewList:          func() runtime.Object { return &schedulingv1.PriorityClassList{} },
+	Default:          defaultPriorityClass,
+	PrepareForCreate: func(c *schedulingv1.PriorityClass) { c.Generation = 1 },
 }

@@ -25,6 +25,7 @@ var csiDrivers = resource.Resource[*storagev1.CSIDriver]{
 	NewList:                func() runtime.Object { return &storagev1.CSIDriverList{} },
 	Spec:                   func(o *storagev1.CSIDriver) any { return &o.Spec },
 	RequireResourceVersion: true,
+	Default:                defaultDriver,
 }
 
 var csiNodes = resource.Resource[*storagev1.CSINode]{
@@ -47,6 +48,7 @@ var storageClasses = resource.Resource[*storagev1.StorageClass]{
 	Version: v1, Kind: "StorageClass", Plural: "storageclasses", ShortNames: []string{"sc"}, ClusterScoped: true,
 	New:     func() *storagev1.StorageClass { return &storagev1.StorageClass{} },
 	NewList: func() runtime.Object { return &storagev1.StorageClassList{} },
+	Default: defaultStorageClass,
 }
 
 var volumeAttachments = resource.Resource[*storagev1.VolumeAttachment]{
