@@ -1,0 +1,162 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/authentication/user"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"coracle.dev/coracle/apiserver/storage"
+)
+
+// Server is an API server that is ready to Run once.
+type Server struct {
+	config  CompletedConfig
+	backend *storage.Backend
+	listen  net.Listener
+	handler http.Handler
+	run     func(context.Context) error
+	ready   chan struct{}
+}
+
+// New opens the storage and the port, and wires the server. On error nothing stays open.
+func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for _, f := range undo {
+				defer f()
+			}
+		}
+	}()
+	address := net.JoinHostPort(c.options.BindAddress.String(), strconv.Itoa(c.options.SecurePort))
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w: choose another --secure-port or --bind-address", address, err)
+	}
+	undo = append(undo, func() { listener.Close() })
+	backend, err := storage.Open(ctx, c.options.Etcd.storage())
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, backend.Close)
+
+	chain := c.newChain(backend, listener)
+	extensions, err := chain.extensions()
+	if err != nil {
+		return nil, err
+	}
+	builtin, storages, err := chain.builtin(extensions.GenericAPIServer)
+	if err != nil {
+		return nil, err
+	}
+	aggregator, err := chain.aggregator(builtin, extensions)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.addHooks(aggregator.GenericAPIServer, storages); err != nil {
+		return nil, err
+	}
+	prepared, err := aggregator.PrepareRun()
+	if err != nil {
+		return nil, fmt.Errorf("preparing to run: %w", err)
+	}
+	aggregator.GenericAPIServer.ShutdownTimeout = 5 * time.Second // for connections that do not end by themselves
+	return &Server{
+		config: c, backend: backend, listen: listener,
+		handler: aggregator.GenericAPIServer.Handler, run: prepared.Run,
+		ready: make(chan struct{}),
+	}, nil
+}
+
+func (o *EtcdOptions) storage() storage.Options {
+	return storage.Options{
+		DataDir: o.DataDir, UnsafeNoFsync: o.UnsafeNoFsync, QuotaBytes: o.QuotaBytes,
+		Servers: o.Servers, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile,
+		Prefix: o.Prefix, CompactionInterval: o.CompactionInterval, NoWatchCache: !o.WatchCache,
+	}
+}
+
+// addHooks adds what happens once the server serves.
+func (c CompletedConfig) addHooks(server *genericapiserver.GenericAPIServer, storages *served) error {
+	stores := readiness(storages)
+	return server.AddPostStartHook("storage-readiness", func(hook genericapiserver.PostStartHookContext) error {
+		return wait.PollUntilContextCancel(hook, 5*time.Millisecond, true, func(context.Context) (bool, error) {
+			for _, s := range stores {
+				if s.ReadinessCheck() != nil {
+					return false, nil
+				}
+			}
+			return true, nil
+		})
+	})
+}
+
+// Run serves until ctx ends. Then it stops taking requests, lets those in flight end, and closes the
+// storage last.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.backend.Close()
+	s.config.Transport.Set(s.handler)
+	watched, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.awaitReady(watched) })
+	err := s.run(ctx)
+	stop()
+	wg.Wait()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("serving the API: %w", err)
+	}
+	return nil
+}
+
+// Ready is closed when /readyz is ok for the first time.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// ClientConfig returns a configuration for clients in this process that act as u. They work as soon
+// as Run is called, and answer errors before. They cannot exec, attach or forward ports.
+func (s *Server) ClientConfig(u user.Info) *rest.Config { return s.config.Transport.ClientConfig(u) }
+
+// Addr is the host and port on which TLS is served.
+func (s *Server) Addr() string { return s.listen.Addr().String() }
+
+// ServingCertificate is the certificate that TLS clients are shown, in PEM. Without --tls-cert-file it
+// is self-signed, and the only authority that clients can verify it by.
+func (s *Server) ServingCertificate() []byte {
+	cert, _ := s.config.ServingCert.CurrentCertKeyContent()
+	return cert
+}
+
+func (s *Server) awaitReady(ctx context.Context) {
+	client, err := rest.HTTPClientFor(s.config.Loopback)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Making the client that watches readiness")
+		return
+	}
+	started := time.Now()
+	err = wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.config.Loopback.Host+"/readyz", nil)
+		if err != nil {
+			return false, err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return false, nil // not yet, or ending
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK, nil
+	})
+	if err == nil {
+		klog.FromContext(ctx).Info("API server is ready", "address", s.Addr(), "after", time.Since(started))
+		close(s.ready)
+	}
+}
