@@ -1,0 +1,34 @@
+package controllers
+
+import (
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"coracle.dev/coracle/controllers/deployment"
+	"coracle.dev/coracle/controllers/replicaset"
+	"coracle.dev/coracle/controllers/replicationcontroller"
+)
+
+// entry is one controller: the name by which Options.Controllers selects it,
+// and how it is added to a manager.
+type entry struct {
+	name string
+	add  func(ctrl.Manager, Options) error
+}
+
+// entries lists every controller there is. The names are upstream's.
+func entries() []entry {
+	return []entry{
+		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
+		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
+		{"replicationcontroller-controller", func(m ctrl.Manager, _ Options) error { return replicationcontroller.New(m).SetupWithManager(m) }},
+	}
+}
+
+// Names returns the names of all controllers, in the order of the list.
+func Names() []string {
+	var names []string
+	for _, e := range entries() {
+		names = append(names, e.name)
+	}
+	return names
+}

@@ -1,0 +1,75 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options say which controllers run, and how.
+type Options struct {
+	// ClusterName names the cluster in logs.
+	ClusterName string
+
+	// Controllers selects by name: "*" is all of them, "name" one of them,
+	// "-name" leaves one out. Empty means all.
+	Controllers []string
+
+	// RootCA is the PEM bundle that pods shall trust, published to every
+	// namespace. Empty: the rest.Config's.
+	RootCA []byte
+
+	// LeaderElect makes the controllers wait for the lease
+	// kube-system/kube-controller-manager, for clusters with several servers.
+	LeaderElect bool
+
+	// NodeMonitorGracePeriod is how long a node may be silent before it counts
+	// as unreachable. Default 50 seconds.
+	NodeMonitorGracePeriod time.Duration
+
+	// MetricsAddress is where metrics are served. Default "0": nowhere.
+	MetricsAddress string
+
+	// HealthAddress is where /healthz and /readyz are served. Default: nowhere.
+	HealthAddress string
+}
+
+func (o Options) withDefaults() Options {
+	if len(o.Controllers) == 0 {
+		o.Controllers = []string{"*"}
+	}
+	if o.NodeMonitorGracePeriod == 0 {
+		o.NodeMonitorGracePeriod = 50 * time.Second
+	}
+	if o.MetricsAddress == "" {
+		o.MetricsAddress = "0"
+	}
+	return o
+}
+
+// validate refuses names that no controller has: a misspelt "-name" would
+// otherwise run what was meant to be off.
+func (o Options) validate() error {
+	names := Names()
+	for _, c := range o.Controllers {
+		if c != "*" && !slices.Contains(names, strings.TrimPrefix(c, "-")) {
+			return fmt.Errorf("selecting controllers: there is no controller %q; the controllers are: %s",
+				strings.TrimPrefix(c, "-"), strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// enabled tells whether the controller of the given name is selected. What
+// names it outright wins over "*".
+func (o Options) enabled(name string) bool {
+	switch {
+	case slices.Contains(o.Controllers, "-"+name):
+		return false
+	case slices.Contains(o.Controllers, name):
+		return true
+	default:
+		return slices.Contains(o.Controllers, "*")
+	}
+}
