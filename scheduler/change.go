@@ -5,6 +5,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -79,4 +80,16 @@ func ownerSelector(o metav1.Object) labels.Selector {
 		return nil
 	}
 	return selector
+}
+
+func budget(o *policyv1.PodDisruptionBudget) snapshot.Budget {
+	b := snapshot.Budget{Namespace: o.Namespace, Name: o.Name, Allowed: int(o.Status.DisruptionsAllowed), Disrupted: map[string]bool{}}
+	var err error
+	if b.Selector, err = metav1.LabelSelectorAsSelector(o.Spec.Selector); err != nil {
+		b.Selector = labels.Nothing()
+	}
+	for name := range o.Status.DisruptedPods {
+		b.Disrupted[name] = true
+	}
+	return b
 }

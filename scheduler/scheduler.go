@@ -161,6 +161,5 @@ func (s *scheduler) scheduleOne(ctx context.Context) (after func(), next time.Ti
 		s.cluster.Assume(item.Pod, result.Node)
 		return func() { s.bind(ctx, item, result.Node) }, next
 	}
-	s.queue.Unschedulable(item, result.Failure.Rejected, now)
-	return func() { s.report(ctx, item.Pod.Pod, corev1.PodReasonUnschedulable, result.Failure.Message(), nil) }, next
+	return s.failed(ctx, item, result.Failure), next
 }

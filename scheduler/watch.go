@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -34,6 +35,7 @@ func (s *scheduler) watch(ctx context.Context) (synced func() bool, stop func(),
 		"nodes":                  {factory.Core().V1().Nodes().Informer(), s.nodeHandler()},
 		"namespaces":             {factory.Core().V1().Namespaces().Informer(), s.namespaceHandler()},
 		"services":               {factory.Core().V1().Services().Informer(), s.serviceHandler()},
+		"poddisruptionbudgets":   {factory.Policy().V1().PodDisruptionBudgets().Informer(), s.budgetHandler()},
 		"replicationcontrollers": {factory.Core().V1().ReplicationControllers().Informer(), s.ownerHandler("ReplicationController")},
 		"replicasets":            {factory.Apps().V1().ReplicaSets().Informer(), s.ownerHandler("ReplicaSet")},
 		"statefulsets":           {factory.Apps().V1().StatefulSets().Informer(), s.ownerHandler("StatefulSet")},
@@ -123,6 +125,12 @@ func (s *scheduler) serviceHandler() cache.ResourceEventHandlerFuncs {
 	return on(s,
 		func(_, o *corev1.Service) { s.cluster.SetService(o.Namespace, o.Name, o.Spec.Selector) },
 		func(o *corev1.Service) { s.cluster.SetService(o.Namespace, o.Name, nil) })
+}
+
+func (s *scheduler) budgetHandler() cache.ResourceEventHandlerFuncs {
+	return on(s,
+		func(_, o *policyv1.PodDisruptionBudget) { s.cluster.SetBudget(budget(o)) },
+		func(o *policyv1.PodDisruptionBudget) { s.cluster.RemoveBudget(o.Namespace, o.Name) })
 }
 
 func (s *scheduler) ownerHandler(kind string) cache.ResourceEventHandlerFuncs {

@@ -33,6 +33,11 @@ func Schedule(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, choice Cho
 		return Result{Failure: failure}
 	}
 	nodes = narrow(plugins, c, p, nodes, failure)
+	if n := c.Node(c.NominatedNode(p.UID)); n != nil && slices.Contains(nodes, n) {
+		if _, status := judge(filters, c, p, n); status == nil {
+			return Result{Node: n.Name, Looked: 1, Fitting: 1}
+		}
+	}
 	fitting, looked := search(filters, c, p, nodes, choice.Start, failure)
 	switch len(fitting) {
 	case 0:

@@ -21,6 +21,7 @@ type Cluster struct {
 	namespaces map[string]labels.Set
 	owners     owners
 	nominated  map[types.UID]nomination
+	budgets    []Budget // by namespace and name
 }
 
 type placement struct {
@@ -192,6 +193,31 @@ func (c *Cluster) Nominated(node string, than *Pod) []*Pod {
 	var out []*Pod
 	for uid, nom := range c.nominated {
 		if nom.node == node && uid != than.UID && nom.pod.Priority >= than.Priority {
+			out = append(out, nom.pod)
+		}
+	}
+	return out
+}
+
+// NominatedNode is the node on which room is kept for a pod, or empty.
+func (c *Cluster) NominatedNode(uid types.UID) string { return c.nominated[uid].node }
+
+// Lift takes a pod off its node for as long as a question is asked, and returns what undoes that.
+func (c *Cluster) Lift(p *Pod) (putBack func()) {
+	at := c.pods[p.UID]
+	if at == nil {
+		return func() {}
+	}
+	name, assumed := at.node.Name, at.assumed
+	c.RemovePod(p.UID)
+	return func() { c.place(p, name, assumed) }
+}
+
+// Outbid are the pods of lower priority for which room was kept on a node.
+func (c *Cluster) Outbid(node string, by *Pod) []*Pod {
+	var out []*Pod
+	for _, nom := range c.nominated {
+		if nom.node == node && nom.pod.Priority < by.Priority {
 			out = append(out, nom.pod)
 		}
 	}
