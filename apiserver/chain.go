@@ -35,6 +35,7 @@ import (
 	"k8s.io/kube-openapi/pkg/common"
 
 	"coracle.dev/coracle/apiserver/extension"
+	"coracle.dev/coracle/apiserver/openapi"
 	"coracle.dev/coracle/apiserver/storage"
 )
 
@@ -150,7 +151,13 @@ func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserv
 	g := c.generic(c.Codecs, nil, serverstorage.NewResourceConfig())
 	getter := c.backend.Getter(c.encodings(), storage.BuiltinPrefix, g.StorageObjectCountTracker)
 	g.RESTOptionsGetter = getter
-	g.SkipOpenAPIInstallation = true
+	g.SkipOpenAPIInstallation = c.OpenAPIDefinitions == nil
+	if c.OpenAPIDefinitions != nil {
+		namer := openapinamer.NewDefinitionNamer(c.Scheme)
+		g.OpenAPIConfig.GetDefinitions, g.OpenAPIConfig.GetDefinitionName = c.OpenAPIDefinitions, namer.GetDefinitionName
+		g.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(c.OpenAPIDefinitions, namer)
+		g.OpenAPIV3Config.Info.Title = "Kubernetes"
+	}
 	server, err := g.Complete().New("kube-apiserver", next)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making server of built-in resources: %w", err)
@@ -159,8 +166,14 @@ func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserv
 	if err != nil {
 		return nil, nil, err
 	}
-	i := &installer{server: server, config: &g.Config, types: c.typeConverter()}
-	return server, storages, i.install(c.groupInfos(storages))
+	i := &installer{server: server, config: &g.Config, types: openapi.Types(c.Scheme)}
+	if err := i.install(c.groupInfos(storages)); err != nil {
+		return nil, nil, err
+	}
+	if c.OpenAPIDefinitions == nil {
+		err = openapi.Install(server.Handler.NonGoRestfulMux)
+	}
+	return server, storages, err
 }
 
 // aggregator makes the server at the head of the chain.

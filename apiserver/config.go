@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/kube-openapi/pkg/common"
 	utilsnet "k8s.io/utils/net"
 
 	"coracle.dev/coracle/apis/catalog"
@@ -65,6 +66,10 @@ type Config struct {
 	Authorizer    authorizer.Authorizer
 	RuleResolver  authorizer.RuleResolver
 	Admission     admission.Interface
+
+	// OpenAPIDefinitions, if set, are what the OpenAPI documents of the built-in resources are built
+	// of; otherwise the prebuilt ones are served. For the generator of those.
+	OpenAPIDefinitions common.GetOpenAPIDefinitions
 }
 
 // CompletedConfig is a Config that New can use.

@@ -25,6 +25,7 @@ type Server struct {
 	backend *storage.Backend
 	listen  net.Listener
 	handler http.Handler
+	builtin http.Handler
 	run     func(context.Context) error
 	ready   chan struct{}
 }
@@ -74,7 +75,7 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	aggregator.GenericAPIServer.ShutdownTimeout = 5 * time.Second // for connections that do not end by themselves
 	return &Server{
 		config: c, backend: backend, listen: listener,
-		handler: aggregator.GenericAPIServer.Handler, run: prepared.Run,
+		handler: aggregator.GenericAPIServer.Handler, builtin: builtin.UnprotectedHandler(), run: prepared.Run,
 		ready: make(chan struct{}),
 	}, nil
 }
@@ -125,6 +126,9 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // ClientConfig returns a configuration for clients in this process that act as u. They work as soon
 // as Run is called, and answer errors before. They cannot exec, attach or forward ports.
 func (s *Server) ClientConfig(u user.Info) *rest.Config { return s.config.Transport.ClientConfig(u) }
+
+// Builtin serves the built-in resources alone, without authentication. For generators and tests.
+func (s *Server) Builtin() http.Handler { return s.builtin }
 
 // Addr is the host and port on which TLS is served.
 func (s *Server) Addr() string { return s.listen.Addr().String() }

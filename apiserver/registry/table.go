@@ -94,6 +94,8 @@ func (t *table) cell(v any) any {
 	switch v := v.(type) {
 	case metav1.Time:
 		return t.age(v.Time)
+	case resource.Aged:
+		return v.Text(t.age(v.Since.Time))
 	case *metav1.Time:
 		if v == nil {
 			return t.age(time.Time{})

@@ -100,6 +100,7 @@ func startServer(ctx context.Context, o Options) (server *embed.Etcd, err error)
 
 func serverConfig(ctx context.Context, o Options) *embed.Config {
 	c := embed.NewConfig()
+	c.Name = "coracle"
 	c.Dir = o.DataDir
 	c.UnsafeNoFsync = o.UnsafeNoFsync
 	c.ListenClientUrls, c.ListenPeerUrls = nil, nil

@@ -5,7 +5,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// logCore passes etcd's log to klog: warnings and errors always, the rest at level 4.
+// logCore passes etcd's log to klog: errors always, warnings at level 2, the rest at level 4. Of the
+// warnings, most are about a cluster that has peers.
 type logCore struct {
 	logger klog.Logger
 }
@@ -17,9 +18,14 @@ func (c *logCore) Enabled(l zapcore.Level) bool {
 		return c.logger.V(6).Enabled()
 	case l < zapcore.WarnLevel:
 		return c.logger.V(4).Enabled()
+	case l < zapcore.ErrorLevel:
+		return c.logger.V(2).Enabled()
 	}
 	return true
 }
+
+// harmless are errors that etcd reports of every new database, and then mends.
+var harmless = map[string]bool{"failed to update storage version": true}
 
 // With implements zapcore.Core.
 func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
@@ -37,10 +43,10 @@ func (c *logCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore
 // Write implements zapcore.Core.
 func (c *logCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	switch {
-	case e.Level >= zapcore.ErrorLevel:
+	case e.Level >= zapcore.ErrorLevel && !harmless[e.Message]:
 		c.logger.Error(nil, e.Message, pairs(fields)...)
-	case e.Level == zapcore.WarnLevel:
-		c.logger.Info(e.Message, pairs(fields)...)
+	case e.Level >= zapcore.WarnLevel:
+		c.logger.V(2).Info(e.Message, pairs(fields)...)
 	default:
 		c.logger.V(4).Info(e.Message, pairs(fields)...)
 	}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds the OpenAPI documents that the API server embeds (apiserver/openapi/data): generates the
+# definitions of the API types, which stay out of the repository, and writes down what a server that
+# has them serves.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+definitions=hack/openapi/definitions
+rm -rf "$definitions"
+mkdir -p "$definitions"
+trap 'rm -rf "$definitions"' EXIT
+
+header=$(mktemp)
+go tool openapi-gen \
+	--go-header-file "$header" \
+	--output-dir "$definitions" \
+	--output-pkg coracle.dev/coracle/hack/openapi/definitions \
+	--output-file definitions.go \
+	--report-filename /dev/null \
+	k8s.io/apimachinery/pkg/api/resource \
+	k8s.io/apimachinery/pkg/apis/meta/v1 \
+	k8s.io/apimachinery/pkg/runtime \
+	k8s.io/apimachinery/pkg/util/intstr \
+	k8s.io/apimachinery/pkg/version \
+	k8s.io/api/scheduling/v1alpha3 \
+	$(go list k8s.io/api/{admissionregistration,apps,authentication,authorization,autoscaling,batch,certificates,coordination,core,discovery,events,flowcontrol,networking,node,policy,rbac,resource,scheduling,storage}/v1 k8s.io/api/autoscaling/v2)
+rm -f "$header"
+
+go run -tags openapi ./hack/openapi apiserver/openapi/data
