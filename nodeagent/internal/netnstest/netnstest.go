@@ -151,3 +151,17 @@ func (ns *NS) Do(f func()) {
 
 // Self is the namespace that the tests run in. It does not end with its test.
 func Self(t testing.TB) *NS { return &NS{Path: fmt.Sprintf("/proc/self/fd/%d", self.Fd()), t: t} }
+
+// Adopt moves a link of the test's namespace into ns.
+func (ns *NS) Adopt(link string) error {
+	f, err := os.Open(ns.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetNsFd(l, int(f.Fd()))
+}
