@@ -31,6 +31,7 @@ var mutatingPolicies = resource.Resource[*admissionv1.MutatingAdmissionPolicy]{
 	Spec:                   func(o *admissionv1.MutatingAdmissionPolicy) any { return &o.Spec },
 	RequireResourceVersion: true,
 	Default:                defaultMutatingPolicy,
+	Columns:                mutatingPolicyColumns,
 }
 
 var mutatingPolicyBindings = resource.Resource[*admissionv1.MutatingAdmissionPolicyBinding]{
@@ -42,6 +43,7 @@ var mutatingPolicyBindings = resource.Resource[*admissionv1.MutatingAdmissionPol
 	Spec:                   func(o *admissionv1.MutatingAdmissionPolicyBinding) any { return &o.Spec },
 	RequireResourceVersion: true,
 	Default:                defaultMutatingPolicyBinding,
+	Columns:                mutatingBindingColumns,
 }
 
 var mutatingWebhooks = resource.Resource[*admissionv1.MutatingWebhookConfiguration]{
@@ -53,6 +55,7 @@ var mutatingWebhooks = resource.Resource[*admissionv1.MutatingWebhookConfigurati
 	Spec:                   func(o *admissionv1.MutatingWebhookConfiguration) any { return &o.Webhooks },
 	RequireResourceVersion: true,
 	Default:                defaultMutatingWebhooks,
+	Columns:                mutatingWebhookColumns,
 }
 
 var validatingPolicies = resource.Resource[*admissionv1.ValidatingAdmissionPolicy]{
@@ -63,6 +66,7 @@ var validatingPolicies = resource.Resource[*admissionv1.ValidatingAdmissionPolic
 	Status:                 func(o *admissionv1.ValidatingAdmissionPolicy) any { return &o.Status },
 	RequireResourceVersion: true,
 	Default:                defaultValidatingPolicy,
+	Columns:                validatingPolicyColumns,
 }
 
 var validatingPolicyBindings = resource.Resource[*admissionv1.ValidatingAdmissionPolicyBinding]{
@@ -74,6 +78,7 @@ var validatingPolicyBindings = resource.Resource[*admissionv1.ValidatingAdmissio
 	Spec:                   func(o *admissionv1.ValidatingAdmissionPolicyBinding) any { return &o.Spec },
 	RequireResourceVersion: true,
 	Default:                defaultValidatingPolicyBinding,
+	Columns:                validatingBindingColumns,
 }
 
 var validatingWebhooks = resource.Resource[*admissionv1.ValidatingWebhookConfiguration]{
@@ -85,4 +90,5 @@ var validatingWebhooks = resource.Resource[*admissionv1.ValidatingWebhookConfigu
 	Spec:                   func(o *admissionv1.ValidatingWebhookConfiguration) any { return &o.Webhooks },
 	RequireResourceVersion: true,
 	Default:                defaultValidatingWebhooks,
+	Columns:                validatingWebhookColumns,
 }

@@ -29,6 +29,7 @@ var controllerRevisions = resource.Resource[*appsv1.ControllerRevision]{
 	Version: v1, Kind: "ControllerRevision", Plural: "controllerrevisions",
 	New:     func() *appsv1.ControllerRevision { return &appsv1.ControllerRevision{} },
 	NewList: func() runtime.Object { return &appsv1.ControllerRevisionList{} },
+	Columns: controllerRevisionColumns,
 }
 
 var daemonSets = resource.Resource[*appsv1.DaemonSet]{
@@ -38,6 +39,7 @@ var daemonSets = resource.Resource[*appsv1.DaemonSet]{
 	Spec:    func(o *appsv1.DaemonSet) any { return &o.Spec },
 	Status:  func(o *appsv1.DaemonSet) any { return &o.Status },
 	Default: defaultDaemonSet,
+	Columns: daemonSetColumns,
 }
 
 var deployments = resource.Resource[*appsv1.Deployment]{
@@ -53,6 +55,7 @@ var deployments = resource.Resource[*appsv1.Deployment]{
 		Selector:       func(o *appsv1.Deployment) string { return selectorText(o.Spec.Selector) },
 	},
 	Default: defaultDeployment,
+	Columns: deploymentColumns,
 }
 
 var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
@@ -72,6 +75,7 @@ var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
 		Selector:       func(o *appsv1.ReplicaSet) string { return selectorText(o.Spec.Selector) },
 	},
 	Default: defaultReplicaSet,
+	Columns: replicaSetColumns,
 }
 
 var statefulSets = resource.Resource[*appsv1.StatefulSet]{
@@ -87,6 +91,7 @@ var statefulSets = resource.Resource[*appsv1.StatefulSet]{
 		Selector:       func(o *appsv1.StatefulSet) string { return selectorText(o.Spec.Selector) },
 	},
 	Default: defaultStatefulSet,
+	Columns: statefulSetColumns,
 }
 
 func orZero(p *int32) int32 {

@@ -31,4 +31,5 @@ var horizontalPodAutoscalers = resource.Resource[*autoscalingv2.HorizontalPodAut
 	Status:       func(o *autoscalingv2.HorizontalPodAutoscaler) any { return &o.Status },
 	NoGeneration: true,
 	Default:      defaultAutoscaler,
+	Columns:      autoscalerColumns,
 }

@@ -27,6 +27,7 @@ var cronJobs = resource.Resource[*batchv1.CronJob]{
 	Spec:    func(o *batchv1.CronJob) any { return &o.Spec },
 	Status:  func(o *batchv1.CronJob) any { return &o.Status },
 	Default: defaultCronJob,
+	Columns: cronJobColumns,
 }
 
 var jobs = resource.Resource[*batchv1.Job]{
@@ -41,4 +42,5 @@ var jobs = resource.Resource[*batchv1.Job]{
 	FieldNames:       []string{"status.successful"},
 	Default:          defaultJob,
 	PrepareForCreate: prepareJob,
+	Columns:          jobColumns,
 }

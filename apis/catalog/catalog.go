@@ -35,7 +35,7 @@ import (
 // Resources lists every stored resource, group by group in discovery order. Each call returns new
 // descriptors, which the caller may change.
 func Resources() []*resource.Descriptor {
-	return slices.Concat(
+	all := slices.Concat(
 		core.Resources(),
 		events.Resources(),
 		apps.Resources(),
@@ -54,4 +54,21 @@ func Resources() []*resource.Descriptor {
 		flowcontrol.Resources(),
 		dra.Resources(),
 	)
+	completeViews(all)
+	return all
+}
+
+// completeViews gives a second view of a resource what its group, which must not import the other,
+// cannot know: the objects are the same, so are their columns.
+func completeViews(all []*resource.Descriptor) {
+	for _, view := range all {
+		if view.StoredAs.Empty() {
+			continue
+		}
+		for _, d := range all {
+			if d.GroupResource() == view.StoredAs {
+				view.Columns = d.Columns
+			}
+		}
+	}
 }

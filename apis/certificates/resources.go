@@ -30,4 +30,5 @@ var certificateSigningRequests = resource.Resource[*certificatesv1.CertificateSi
 		return fields.Set{"spec.signerName": o.Spec.SignerName}
 	},
 	FieldNames: []string{"spec.signerName"},
+	Columns:    csrColumns,
 }

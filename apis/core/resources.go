@@ -26,6 +26,7 @@ var configMaps = resource.Resource[*corev1.ConfigMap]{
 	New:     func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
 	NewList: func() runtime.Object { return &corev1.ConfigMapList{} },
 	Indexed: "metadata.name",
+	Columns: configMapColumns,
 }
 
 var endpoints = resource.Resource[*corev1.Endpoints]{
@@ -34,6 +35,7 @@ var endpoints = resource.Resource[*corev1.Endpoints]{
 	NewList:             func() runtime.Object { return &corev1.EndpointsList{} },
 	AllowCreateOnUpdate: true,
 	Default:             defaultEndpoints,
+	Columns:             endpointsColumns,
 }
 
 var events = resource.Resource[*corev1.Event]{
@@ -43,6 +45,7 @@ var events = resource.Resource[*corev1.Event]{
 	Fields:              eventFields,
 	FieldNames:          eventFieldNames,
 	AllowCreateOnUpdate: true,
+	Columns:             eventColumns,
 }
 
 var limitRanges = resource.Resource[*corev1.LimitRange]{
@@ -51,6 +54,7 @@ var limitRanges = resource.Resource[*corev1.LimitRange]{
 	NewList:             func() runtime.Object { return &corev1.LimitRangeList{} },
 	AllowCreateOnUpdate: true,
 	Default:             defaultLimitRange,
+	Columns:             limitRangeColumns,
 }
 
 var namespaces = resource.Resource[*corev1.Namespace]{
@@ -66,6 +70,7 @@ var namespaces = resource.Resource[*corev1.Namespace]{
 	Default:          defaultNamespace,
 	PrepareForCreate: prepareNamespace,
 	PrepareForUpdate: prepareNamespaceUpdate,
+	Columns:          namespaceColumns,
 }
 
 var nodes = resource.Resource[*corev1.Node]{
@@ -79,6 +84,7 @@ var nodes = resource.Resource[*corev1.Node]{
 	FieldNames:   []string{"spec.unschedulable"},
 	Indexed:      "metadata.name",
 	Default:      defaultNode,
+	Columns:      nodeColumns,
 }
 
 var persistentVolumeClaims = resource.Resource[*corev1.PersistentVolumeClaim]{
@@ -91,6 +97,7 @@ var persistentVolumeClaims = resource.Resource[*corev1.PersistentVolumeClaim]{
 	Default:          defaultPersistentVolumeClaim,
 	PrepareForCreate: prepareClaim,
 	PrepareForUpdate: func(c, _ *corev1.PersistentVolumeClaim) { prepareClaim(c) },
+	Columns:          persistentVolumeClaimColumns,
 }
 
 var persistentVolumes = resource.Resource[*corev1.PersistentVolume]{
@@ -101,6 +108,7 @@ var persistentVolumes = resource.Resource[*corev1.PersistentVolume]{
 	Status:       func(o *corev1.PersistentVolume) any { return &o.Status },
 	NoGeneration: true,
 	Default:      defaultPersistentVolume,
+	Columns:      persistentVolumeColumns,
 }
 
 var pods = resource.Resource[*corev1.Pod]{
@@ -117,6 +125,7 @@ var pods = resource.Resource[*corev1.Pod]{
 	Default:          defaultPod,
 	PrepareForCreate: preparePod,
 	PrepareForUpdate: preparePodUpdate,
+	Columns:          podColumns,
 }
 
 var podTemplates = resource.Resource[*corev1.PodTemplate]{
@@ -125,6 +134,7 @@ var podTemplates = resource.Resource[*corev1.PodTemplate]{
 	NewList: func() runtime.Object { return &corev1.PodTemplateList{} },
 	Spec:    func(o *corev1.PodTemplate) any { return &o.Template },
 	Default: defaultPodTemplate,
+	Columns: podTemplateColumns,
 }
 
 var replicationControllers = resource.Resource[*corev1.ReplicationController]{
@@ -144,6 +154,7 @@ var replicationControllers = resource.Resource[*corev1.ReplicationController]{
 		},
 	},
 	Default: defaultReplicationController,
+	Columns: replicationControllerColumns,
 }
 
 var resourceQuotas = resource.Resource[*corev1.ResourceQuota]{
@@ -154,6 +165,7 @@ var resourceQuotas = resource.Resource[*corev1.ResourceQuota]{
 	Status:       func(o *corev1.ResourceQuota) any { return &o.Status },
 	NoGeneration: true,
 	Default:      defaultResourceQuota,
+	Columns:      resourceQuotaColumns,
 }
 
 var secrets = resource.Resource[*corev1.Secret]{
@@ -164,12 +176,14 @@ var secrets = resource.Resource[*corev1.Secret]{
 	FieldNames: []string{"type"},
 	Indexed:    "metadata.name",
 	Default:    defaultSecret,
+	Columns:    secretColumns,
 }
 
 var serviceAccounts = resource.Resource[*corev1.ServiceAccount]{
 	Version: v1, Kind: "ServiceAccount", Plural: "serviceaccounts", ShortNames: []string{"sa"},
 	New:     func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
 	NewList: func() runtime.Object { return &corev1.ServiceAccountList{} },
+	Columns: serviceAccountColumns,
 }
 
 var services = resource.Resource[*corev1.Service]{
@@ -184,4 +198,5 @@ var services = resource.Resource[*corev1.Service]{
 	FieldNames:          []string{"spec.clusterIP", "spec.type"},
 	AllowCreateOnUpdate: true,
 	Default:             defaultService,
+	Columns:             serviceColumns,
 }

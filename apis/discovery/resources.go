@@ -20,4 +20,5 @@ var endpointSlices = resource.Resource[*discoveryv1.EndpointSlice]{
 	Default:          defaultEndpointSlice,
 	PrepareForCreate: func(s *discoveryv1.EndpointSlice) { s.Generation = 1 },
 	PrepareForUpdate: raiseGeneration,
+	Columns:          endpointSliceColumns,
 }

@@ -34,6 +34,7 @@ var resourceClaims = resource.Resource[*resourcev1.ResourceClaim]{
 	Status:       func(o *resourcev1.ResourceClaim) any { return &o.Status },
 	NoGeneration: true,
 	Default:      defaultClaim,
+	Columns:      claimColumns,
 }
 
 var resourceClaimTemplates = resource.Resource[*resourcev1.ResourceClaimTemplate]{
@@ -60,4 +61,5 @@ var resourceSlices = resource.Resource[*resourcev1.ResourceSlice]{
 	FieldNames: []string{"spec.driver", "spec.nodeName"},
 	Indexed:    "spec.nodeName",
 	Default:    defaultSlice,
+	Columns:    sliceColumns,
 }

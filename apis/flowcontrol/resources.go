@@ -24,6 +24,7 @@ var flowSchemas = resource.Resource[*flowcontrolv1.FlowSchema]{
 	Status:                 func(o *flowcontrolv1.FlowSchema) any { return &o.Status },
 	RequireResourceVersion: true,
 	Default:                defaultFlowSchema,
+	Columns:                flowSchemaColumns,
 }
 
 var priorityLevels = resource.Resource[*flowcontrolv1.PriorityLevelConfiguration]{
@@ -36,4 +37,5 @@ var priorityLevels = resource.Resource[*flowcontrolv1.PriorityLevelConfiguration
 	Status:                 func(o *flowcontrolv1.PriorityLevelConfiguration) any { return &o.Status },
 	RequireResourceVersion: true,
 	Default:                defaultPriorityLevel,
+	Columns:                priorityLevelColumns,
 }

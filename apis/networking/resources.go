@@ -27,6 +27,7 @@ var ingressClasses = resource.Resource[*networkingv1.IngressClass]{
 	NewList: func() runtime.Object { return &networkingv1.IngressClassList{} },
 	Spec:    func(o *networkingv1.IngressClass) any { return &o.Spec },
 	Default: defaultIngressClass,
+	Columns: ingressClassColumns,
 }
 
 var ingresses = resource.Resource[*networkingv1.Ingress]{
@@ -35,6 +36,7 @@ var ingresses = resource.Resource[*networkingv1.Ingress]{
 	NewList: func() runtime.Object { return &networkingv1.IngressList{} },
 	Spec:    func(o *networkingv1.Ingress) any { return &o.Spec },
 	Status:  func(o *networkingv1.Ingress) any { return &o.Status },
+	Columns: ingressColumns,
 }
 
 var ipAddresses = resource.Resource[*networkingv1.IPAddress]{
@@ -44,6 +46,7 @@ var ipAddresses = resource.Resource[*networkingv1.IPAddress]{
 	Spec:         func(o *networkingv1.IPAddress) any { return &o.Spec },
 	NoGeneration: true,
 	ValidateName: nameIsAddress,
+	Columns:      ipAddressColumns,
 }
 
 // nameIsAddress: an IPAddress is named by the address itself, in its one canonical spelling.
@@ -61,6 +64,7 @@ var networkPolicies = resource.Resource[*networkingv1.NetworkPolicy]{
 	NewList: func() runtime.Object { return &networkingv1.NetworkPolicyList{} },
 	Spec:    func(o *networkingv1.NetworkPolicy) any { return &o.Spec },
 	Default: defaultNetworkPolicy,
+	Columns: networkPolicyColumns,
 }
 
 var serviceCIDRs = resource.Resource[*networkingv1.ServiceCIDR]{
@@ -70,4 +74,5 @@ var serviceCIDRs = resource.Resource[*networkingv1.ServiceCIDR]{
 	Spec:         func(o *networkingv1.ServiceCIDR) any { return &o.Spec },
 	Status:       func(o *networkingv1.ServiceCIDR) any { return &o.Status },
 	NoGeneration: true,
+	Columns:      serviceCIDRColumns,
 }

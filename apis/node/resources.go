@@ -19,4 +19,5 @@ var runtimeClasses = resource.Resource[*nodev1.RuntimeClass]{
 	NewList:                func() runtime.Object { return &nodev1.RuntimeClassList{} },
 	RequireResourceVersion: true,
 	Default:                defaultRuntimeClass,
+	Columns:                runtimeClassColumns,
 }

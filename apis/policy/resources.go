@@ -21,4 +21,5 @@ var podDisruptionBudgets = resource.Resource[*policyv1.PodDisruptionBudget]{
 	Spec:                   func(o *policyv1.PodDisruptionBudget) any { return &o.Spec },
 	Status:                 func(o *policyv1.PodDisruptionBudget) any { return &o.Status },
 	RequireResourceVersion: true,
+	Columns:                budgetColumns,
 }

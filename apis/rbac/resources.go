@@ -27,6 +27,7 @@ var clusterRoleBindings = resource.Resource[*rbacv1.ClusterRoleBinding]{
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
 	Default:             defaultClusterRoleBinding,
+	Columns:             clusterRoleBindingColumns,
 }
 
 var clusterRoles = resource.Resource[*rbacv1.ClusterRole]{
@@ -35,6 +36,7 @@ var clusterRoles = resource.Resource[*rbacv1.ClusterRole]{
 	NewList:             func() runtime.Object { return &rbacv1.ClusterRoleList{} },
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
+	Columns:             clusterRoleColumns,
 }
 
 var roleBindings = resource.Resource[*rbacv1.RoleBinding]{
@@ -44,6 +46,7 @@ var roleBindings = resource.Resource[*rbacv1.RoleBinding]{
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
 	Default:             defaultRoleBinding,
+	Columns:             roleBindingColumns,
 }
 
 var roles = resource.Resource[*rbacv1.Role]{
@@ -52,4 +55,5 @@ var roles = resource.Resource[*rbacv1.Role]{
 	NewList:             func() runtime.Object { return &rbacv1.RoleList{} },
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
+	Columns:             roleColumns,
 }

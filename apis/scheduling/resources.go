@@ -20,4 +20,5 @@ var priorityClasses = resource.Resource[*schedulingv1.PriorityClass]{
 	NewList:          func() runtime.Object { return &schedulingv1.PriorityClassList{} },
 	Default:          defaultPriorityClass,
 	PrepareForCreate: func(c *schedulingv1.PriorityClass) { c.Generation = 1 },
+	Columns:          priorityClassColumns,
 }

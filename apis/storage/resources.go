@@ -26,6 +26,7 @@ var csiDrivers = resource.Resource[*storagev1.CSIDriver]{
 	Spec:                   func(o *storagev1.CSIDriver) any { return &o.Spec },
 	RequireResourceVersion: true,
 	Default:                defaultDriver,
+	Columns:                driverColumns,
 }
 
 var csiNodes = resource.Resource[*storagev1.CSINode]{
@@ -35,6 +36,7 @@ var csiNodes = resource.Resource[*storagev1.CSINode]{
 	Spec:                   func(o *storagev1.CSINode) any { return &o.Spec },
 	NoGeneration:           true,
 	RequireResourceVersion: true,
+	Columns:                csiNodeColumns,
 }
 
 var csiStorageCapacities = resource.Resource[*storagev1.CSIStorageCapacity]{
@@ -42,6 +44,7 @@ var csiStorageCapacities = resource.Resource[*storagev1.CSIStorageCapacity]{
 	New:                    func() *storagev1.CSIStorageCapacity { return &storagev1.CSIStorageCapacity{} },
 	NewList:                func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },
 	RequireResourceVersion: true,
+	Columns:                capacityColumns,
 }
 
 var storageClasses = resource.Resource[*storagev1.StorageClass]{
@@ -49,6 +52,7 @@ var storageClasses = resource.Resource[*storagev1.StorageClass]{
 	New:     func() *storagev1.StorageClass { return &storagev1.StorageClass{} },
 	NewList: func() runtime.Object { return &storagev1.StorageClassList{} },
 	Default: defaultStorageClass,
+	Columns: storageClassColumns,
 }
 
 var volumeAttachments = resource.Resource[*storagev1.VolumeAttachment]{
@@ -59,10 +63,12 @@ var volumeAttachments = resource.Resource[*storagev1.VolumeAttachment]{
 	Status:                 func(o *storagev1.VolumeAttachment) any { return &o.Status },
 	NoGeneration:           true,
 	RequireResourceVersion: true,
+	Columns:                attachmentColumns,
 }
 
 var volumeAttributesClasses = resource.Resource[*storagev1.VolumeAttributesClass]{
 	Version: v1, Kind: "VolumeAttributesClass", Plural: "volumeattributesclasses", ShortNames: []string{"vac"}, ClusterScoped: true,
 	New:     func() *storagev1.VolumeAttributesClass { return &storagev1.VolumeAttributesClass{} },
 	NewList: func() runtime.Object { return &storagev1.VolumeAttributesClassList{} },
+	Columns: attributesClassColumns,
 }
