@@ -4,6 +4,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"coracle.dev/coracle/controllers/deployment"
+	"coracle.dev/coracle/controllers/endpoints"
+	"coracle.dev/coracle/controllers/endpointslice"
+	"coracle.dev/coracle/controllers/endpointslicemirroring"
 	"coracle.dev/coracle/controllers/replicaset"
 	"coracle.dev/coracle/controllers/replicationcontroller"
 )
@@ -18,10 +21,21 @@ type entry struct {
 // entries lists every controller there is. The names are upstream's.
 func entries() []entry {
 	return []entry{
+		{"endpoints-controller", func(m ctrl.Manager, _ Options) error { return endpoints.New(m).SetupWithManager(m) }},
+		{"endpointslice-controller", addEndpointSlice},
+		{"endpointslice-mirroring-controller", func(m ctrl.Manager, _ Options) error { return endpointslicemirroring.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
 		{"replicationcontroller-controller", func(m ctrl.Manager, _ Options) error { return replicationcontroller.New(m).SetupWithManager(m) }},
 	}
+}
+
+func addEndpointSlice(m ctrl.Manager, _ Options) error {
+	r, err := endpointslice.New(m)
+	if err != nil {
+		return err
+	}
+	return r.SetupWithManager(m)
 }
 
 // Names returns the names of all controllers, in the order of the list.
