@@ -246,6 +246,9 @@ func (e *Eviction) take(ctx context.Context, pod, budget string, dryRun bool) er
 			b := obj.(*policyv1.PodDisruptionBudget)
 			return b, decrement(b, pod, metav1.Now())
 		}), dryRun, nil)
+	if storage.IsNotFound(err) {
+		return nil // a budget that is gone guards nothing
+	}
 	return err
 }
 
