@@ -22,7 +22,7 @@ rootfs() {
 	shift 2
 	[ "$tar" -nt "$here/build.sh" ] && return
 	echo "building the root file system of $name from $packages" >&2
-	mmdebstrap --quiet --variant=minbase --include="$packages" \
+	mmdebstrap --quiet --format=tar --variant=minbase --include="$packages" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
 		"$@" "$suite" "$tar.tmp" "${sources[@]}" >&2
@@ -41,7 +41,7 @@ image() {
 	shift
 	[ -z "$stale" ] && return
 	echo "building image $name" >&2
-	"$project/bin/mkimage" "$@" --output "$archive.tmp" "$name" "${layers[@]}"
+	"$project/bin/mkimage" "$@" --output "$archive.tmp" "$name" -- "${layers[@]}"
 	mv "$archive.tmp" "$archive"
 }
 
@@ -55,4 +55,3 @@ for version in v1 v2; do
 	image "docker.io/kubeguide/tomcat-app:$version" "tomcat-app-$version.tar" "$out/tomcat.rootfs.tar" "$here/tomcat-app" -- \
 		--entrypoint /entrypoint.sh --env "APP_VERSION=$version" --expose 8080/tcp
 done
-ls "$out"/*.tar | grep -v rootfs
