@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	apiextensionsopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
@@ -34,6 +35,7 @@ import (
 	aggregatoropenapi "k8s.io/kube-aggregator/pkg/generated/openapi"
 	"k8s.io/kube-openapi/pkg/common"
 
+	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/extension"
 	"coracle.dev/coracle/apiserver/openapi"
 	"coracle.dev/coracle/apiserver/storage"
@@ -60,16 +62,18 @@ func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listene
 	}
 }
 
+// port is the one that is served, which may have been left to the system to choose.
+func (c *chain) port() int { return c.serving.Listener.Addr().(*net.TCPAddr).Port }
+
 // generic is what the three servers have in common.
 func (c *chain) generic(codecs serializer.CodecFactory, getter *storage.Getter, enabled *serverstorage.ResourceConfig) *genericapiserver.RecommendedConfig {
 	g := genericapiserver.NewRecommendedConfig(codecs)
 	g.SecureServing = c.serving
-	port := c.serving.Listener.Addr().(*net.TCPAddr).Port
 	host := c.options.ExternalHostname
 	if host == "" {
 		host = c.Advertise.String()
 	}
-	g.ExternalAddress = net.JoinHostPort(host, strconv.Itoa(port))
+	g.ExternalAddress = net.JoinHostPort(host, strconv.Itoa(c.port()))
 	g.PublicAddress = c.Advertise
 	g.LoopbackClientConfig = rest.CopyConfig(c.Loopback)
 	g.Authentication.Authenticator = c.Authenticator
@@ -166,6 +170,7 @@ func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserv
 	if err != nil {
 		return nil, nil, err
 	}
+	storages.put(corev1.SchemeGroupVersion, "componentstatuses", componentstatus.New(c.componentChecks))
 	i := &installer{server: server, config: &g.Config, types: openapi.Types(c.Scheme)}
 	if err := i.install(c.groupInfos(storages)); err != nil {
 		return nil, nil, err

@@ -31,6 +31,7 @@ import (
 	utilsnet "k8s.io/utils/net"
 
 	"coracle.dev/coracle/apis/catalog"
+	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/transport"
 )
 
@@ -54,7 +55,8 @@ type Config struct {
 	NodePorts            utilnet.PortRange
 
 	ServingCert dynamiccertificates.CertKeyContentProvider
-	ClientCA    dynamiccertificates.CAContentProvider
+	// ClientCA and RequestHeaderCA are nil if nobody is trusted by them.
+	ClientCA, RequestHeaderCA dynamiccertificates.CAContentProvider
 
 	// Transport and what is made of it work once the server runs.
 	Transport *transport.Server
@@ -66,6 +68,9 @@ type Config struct {
 	Authorizer    authorizer.Authorizer
 	RuleResolver  authorizer.RuleResolver
 	Admission     admission.Interface
+
+	// ComponentChecks, if set, names components besides etcd that kubectl get componentstatuses shows.
+	ComponentChecks func() map[string]componentstatus.Check
 
 	// OpenAPIDefinitions, if set, are what the OpenAPI documents of the built-in resources are built
 	// of; otherwise the prebuilt ones are served. For the generator of those.
@@ -146,6 +151,12 @@ func (c *Config) readCertificates() error {
 		c.ClientCA, err = dynamiccertificates.NewDynamicCAContentFromFile("client-ca", o.Authentication.ClientCAFile)
 		if err != nil {
 			return fmt.Errorf("reading --client-ca-file: %w", err)
+		}
+	}
+	if o.Authentication.RequestHeaderClientCAFile != "" {
+		c.RequestHeaderCA, err = dynamiccertificates.NewDynamicCAContentFromFile("request-header", o.Authentication.RequestHeaderClientCAFile)
+		if err != nil {
+			return fmt.Errorf("reading --requestheader-client-ca-file: %w", err)
 		}
 	}
 	return nil

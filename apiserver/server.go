@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/user"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -65,7 +64,7 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.addHooks(aggregator.GenericAPIServer, storages); err != nil {
+	if err := chain.addHooks(aggregator.GenericAPIServer, storages); err != nil {
 		return nil, err
 	}
 	prepared, err := aggregator.PrepareRun()
@@ -86,21 +85,6 @@ func (o *EtcdOptions) storage() storage.Options {
 		Servers: o.Servers, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile,
 		Prefix: o.Prefix, CompactionInterval: o.CompactionInterval, NoWatchCache: !o.WatchCache,
 	}
-}
-
-// addHooks adds what happens once the server serves.
-func (c CompletedConfig) addHooks(server *genericapiserver.GenericAPIServer, storages *served) error {
-	stores := readiness(storages)
-	return server.AddPostStartHook("storage-readiness", func(hook genericapiserver.PostStartHookContext) error {
-		return wait.PollUntilContextCancel(hook, 5*time.Millisecond, true, func(context.Context) (bool, error) {
-			for _, s := range stores {
-				if s.ReadinessCheck() != nil {
-					return false, nil
-				}
-			}
-			return true, nil
-		})
-	})
 }
 
 // Run serves until ctx ends. Then it stops taking requests, lets those in flight end, and closes the

@@ -34,7 +34,7 @@ func Start(t testing.TB, change ...func(*apiserver.Options)) (*rest.Config, *api
 	t.Helper()
 	o := apiserver.NewOptions()
 	o.BindAddress, o.SecurePort = net.IPv4(127, 0, 0, 1), 0
-	o.AdvertiseAddress = net.IPv4(127, 0, 0, 1)
+	o.AdvertiseAddress = net.IPv4(192, 0, 2, 1) // endpoints must not be on loopback
 	o.Etcd.DataDir = filepath.Join(t.TempDir(), "etcd")
 	o.Etcd.UnsafeNoFsync = true
 	o.AuthorizationModes = []string{"AlwaysAllow"}

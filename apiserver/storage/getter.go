@@ -112,7 +112,7 @@ func (g *Getter) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (gene
 func (b *Backend) decorate(c *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
 	newFunc, newList func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
 ) (storage.Interface, factory.DestroyFunc, error) {
-	raw, destroy, err := b.Raw(c, newFunc, newList, prefix)
+	raw, destroy, err := b.raw(c, newFunc, newList, prefix)
 	if err != nil || !b.cached {
 		return raw, destroy, err
 	}
@@ -133,8 +133,15 @@ func (b *Backend) decorate(c *storagebackend.ConfigForResource, prefix string, k
 	}), nil
 }
 
-// Raw makes storage without a watch cache.
-func (b *Backend) Raw(c *storagebackend.ConfigForResource, newFunc, newList func() runtime.Object, prefix string) (storage.Interface, factory.DestroyFunc, error) {
+// Raw makes storage without a watch cache for objects that no resource serves.
+func (b *Backend) Raw(gr schema.GroupResource, e Encoding, prefix string, newFunc, newList func() runtime.Object) (storage.Interface, error) {
+	config := b.config.ForResource(gr)
+	config.Codec, config.EncodeVersioner = e.Codec, e.Versioner
+	s, _, err := b.raw(config, newFunc, newList, prefix)
+	return s, err
+}
+
+func (b *Backend) raw(c *storagebackend.ConfigForResource, newFunc, newList func() runtime.Object, prefix string) (storage.Interface, factory.DestroyFunc, error) {
 	if !strings.HasPrefix(prefix, "/") {
 		prefix = "/" + prefix
 	}

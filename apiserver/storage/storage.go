@@ -107,5 +107,11 @@ func (b *Backend) Check(ctx context.Context) error {
 	return nil
 }
 
+// Embedded says whether this process is the only one that uses the data.
+func (b *Backend) Embedded() bool {
+	_, ok := b.source.(*embedded)
+	return ok
+}
+
 // Close ends the embedded server after its last write is on disk.
 func (b *Backend) Close() { b.source.close() }
