@@ -1,0 +1,80 @@
+package dns
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+)
+
+// Config of the name server of one node. Listen and NodeName are required.
+type Config struct {
+	// Listen is where pods reach the server: port 53 of the gateway's address.
+	Listen netip.AddrPort
+	// Domain of the cluster. The default is cluster.local.
+	Domain string
+	// NodeName names the EndpointSlice and owns it.
+	NodeName string
+	// Upstreams answer what is not of the cluster. Nil means those of ResolvConf;
+	// empty means none.
+	Upstreams []netip.AddrPort
+	// ResolvConf is the host's resolver configuration. The default is
+	// /etc/resolv.conf.
+	ResolvConf string
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if !c.Listen.IsValid() || c.NodeName == "" {
+		return c, errors.New("dns: Listen and NodeName are required")
+	}
+	c.Domain = cmp.Or(c.Domain, "cluster.local")
+	c.ResolvConf = cmp.Or(c.ResolvConf, "/etc/resolv.conf")
+	return c, nil
+}
+
+// readyInterval is how often a starting server looks whether its caches are
+// filled. There is nothing to wait on.
+const readyInterval = 10 * time.Millisecond
+
+// Run answers names until ctx ends. It listens at once; until its caches are
+// filled, it answers for the cluster's names that it cannot tell.
+func Run(ctx context.Context, cfg *rest.Config, c Config) error {
+	c, err := c.withDefaults()
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making the name server's client: %w", err)
+	}
+	names, err := newClusterNames(ctx, cfg, c.Domain)
+	if err != nil {
+		return err
+	}
+	out := newForwarder(c)
+	defer out.close()
+	names.Next = out
+	s, err := listen(ctx, c.Listen, newHandler(names))
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.serve(ctx) })
+	g.Go(func() error { return out.follow(ctx) })
+	g.Go(func() error { return names.run(ctx) })
+	g.Go(func() error {
+		if !names.waitReady(ctx) {
+			return nil
+		}
+		klog.FromContext(ctx).Info("Answering the cluster's names", "address", c.Listen, "domain", c.Domain, "upstreams", out.upstreams())
+		return newPublisher(client, c).run(ctx)
+	})
+	return g.Wait()
+}
