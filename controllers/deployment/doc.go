@@ -14,7 +14,9 @@
 // The whole of a pass is decided by plan, a pure function, and then written.
 // All writes carry the resource version that the decision was based on.
 //
-// Differences from Kubernetes 1.37: the annotation
+// Differences from Kubernetes 1.37: a replica set that reports more available
+// pods than it is to have, being scaled down just now, is only credited with the
+// latter, where Kubernetes can fall below the minimum. The annotation
 // deprecated.deployment.rollback.to of extensions/v1beta1 is not acted upon
 // (kubectl rollout undo writes the template and needs no such thing). The
 // revision is written by a patch of the Deployment rather than along with its

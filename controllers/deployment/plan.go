@@ -198,13 +198,13 @@ func (r *rollout) shrinkOld() bool {
 		return false
 	}
 	minAvailable := *r.d.Spec.Replicas - maxUnavailable(r.d)
-	newUnavailable := *r.new.Spec.Replicas - r.new.Status.AvailableReplicas
+	newUnavailable := *r.new.Spec.Replicas - dependable([]*appsv1.ReplicaSet{r.new})
 	spare := totalReplicas(r.all()) - minAvailable - newUnavailable
 	if spare <= 0 {
 		return false
 	}
 	down := r.dropUnhealthy(spare)
-	down += r.dropHealthy(totalAvailable(r.all()) - minAvailable)
+	down += r.dropHealthy(dependable(r.all()) - minAvailable)
 	return down > 0
 }
 

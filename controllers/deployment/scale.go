@@ -205,10 +205,13 @@ func totalReplicas(sets []*appsv1.ReplicaSet) int32 {
 	return n
 }
 
-func totalAvailable(sets []*appsv1.ReplicaSet) int32 {
+// dependable counts the available pods on which there is relying: a set that
+// was just scaled down may still report pods that are about to go. Kubernetes
+// 1.37 counts those too, and can fall below the minimum by them.
+func dependable(sets []*appsv1.ReplicaSet) int32 {
 	n := int32(0)
 	for _, rs := range sets {
-		n += rs.Status.AvailableReplicas
+		n += min(rs.Status.AvailableReplicas, *rs.Spec.Replicas)
 	}
 	return n
 }

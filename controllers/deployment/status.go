@@ -63,13 +63,13 @@ func (r *rollout) currentStatus() appsv1.DeploymentStatus {
 	all := r.all()
 	st := appsv1.DeploymentStatus{
 		ObservedGeneration: r.d.Generation,
-		AvailableReplicas:  totalAvailable(all),
 		CollisionCount:     r.d.Status.CollisionCount,
 		Conditions:         slices.Clone(r.d.Status.Conditions),
 	}
 	for _, rs := range all {
 		st.Replicas += rs.Status.Replicas
 		st.ReadyReplicas += rs.Status.ReadyReplicas
+		st.AvailableReplicas += rs.Status.AvailableReplicas
 		if rs.Status.TerminatingReplicas != nil {
 			if st.TerminatingReplicas == nil {
 				st.TerminatingReplicas = new(int32)
