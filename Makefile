@@ -25,8 +25,8 @@ deps: ## Install what this machine lacks (Debian packages)
 
 .PHONY: build
 build: deps helpers ## Build bin/coracle
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coracle ./cmd/coracle
-	$(GO) build -trimpath -o bin/mkimage ./hack/mkimage
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/coracle ./cmd/coracle
+	$(GO) build -o bin/mkimage ./hack/mkimage
 	@ln -sf coracle bin/kubectl
 
 .PHONY: up

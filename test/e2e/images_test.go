@@ -25,7 +25,7 @@ func buildImages(ctx context.Context, dir string) ([]string, error) {
 		return nil, err
 	}
 	tools := filepath.Join(dir, "workload")
-	if err := run("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(tools, "bin", "workload"), "./workload"); err != nil {
+	if err := run("go", "build", "-ldflags=-s -w", "-o", filepath.Join(tools, "bin", "workload"), "./workload"); err != nil {
 		return nil, err
 	}
 	mkimage := filepath.Join(suite.project, "bin", "mkimage")

@@ -100,7 +100,7 @@ func kill(t *testing.T, which string) {
 		if len(fields) < 3 || fields[0] != which || fields[1] != "process" {
 			continue
 		}
-		pid, err := strconv.Atoi(fields[2])
+		pid, err := strconv.Atoi(strings.TrimSuffix(fields[2], ","))
 		if err != nil {
 			t.Errorf("%s: %v", line, err)
 			return
