@@ -39,7 +39,7 @@ func (r *Resolver) ResolveEndpoint(namespace, name string, port int32) (*url.URL
 	if err != nil {
 		return nil, fmt.Errorf("resolving service %s/%s: %w", namespace, name, err)
 	}
-	if service.Spec.Type != corev1.ServiceTypeExternalName && len(service.Spec.Selector) > 0 {
+	if service.Spec.Type != corev1.ServiceTypeExternalName {
 		if u, err := proxy.ResolveEndpoint(r.services, r, namespace, name, port); err == nil {
 			return u, nil
 		}
