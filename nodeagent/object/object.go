@@ -68,6 +68,12 @@ func New(ctx context.Context, client kubernetes.Interface, onChange func(types.U
 	return &Store{ctx: ctx, client: client, onChange: onChange, entries: map[Ref]*entry{}, byPod: map[types.UID]map[Ref]bool{}}
 }
 
+// Track watches what the pod refers to.
+func (s *Store) Track(pod *corev1.Pod) { s.SetRefs(pod.UID, Refs(pod)) }
+
+// Forget drops the pod's references.
+func (s *Store) Forget(pod types.UID) { s.SetRefs(pod, nil) }
+
 // SetRefs replaces what the pod refers to; an empty list forgets the pod.
 func (s *Store) SetRefs(pod types.UID, refs []Ref) {
 	s.mu.Lock()

@@ -32,25 +32,43 @@ type Manager struct {
 	probes *probe.Manager
 	wg     sync.WaitGroup
 
-	mu      sync.RWMutex // guards workers, ctx and synced
-	ctx     context.Context
+	sweepOnce sync.Once
+
+	synced chan struct{} // closed by Synced
+	swept  chan struct{} // closed by the first relist after that
+	relist chan struct{} // asks for a relist
+
+	mu      sync.RWMutex // guards workers
 	workers map[types.UID]*worker
-	synced  bool
+	ctx     context.Context //nolint:containedctx // workers end with Run
+	cancel  context.CancelFunc
 }
 
 // NewManager makes a Manager. Objects may be set later, before Run.
 func NewManager(c Config) *Manager {
-	return &Manager{Config: c, workers: map[types.UID]*worker{}}
+	m := &Manager{
+		Config: c, workers: map[types.UID]*worker{},
+		synced: make(chan struct{}), swept: make(chan struct{}), relist: make(chan struct{}, 1),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.probes = probe.NewManager(m.ctx, c.Probes, m)
+	return m
+}
+
+func (m *Manager) isSynced() bool {
+	select {
+	case <-m.synced:
+		return true
+	default:
+		return false
+	}
 }
 
 // Run follows the runtime's events until ctx ends. Containers go on running.
 func (m *Manager) Run(ctx context.Context) error {
-	m.mu.Lock()
-	m.ctx = ctx
-	m.probes = probe.NewManager(ctx, m.Config.Probes, m)
-	m.mu.Unlock()
 	logger := klog.FromContext(ctx)
 	defer m.wg.Wait()
+	defer m.cancel()
 	for ctx.Err() == nil {
 		if err := m.follow(ctx); err != nil && ctx.Err() == nil {
 			logger.Error(err, "Lost the runtime's event stream; taking it up again")
@@ -74,26 +92,30 @@ func (m *Manager) follow(ctx context.Context) error {
 	if err := m.Relist(ctx); err != nil {
 		return err
 	}
-	go func() {
-		ticker := time.NewTicker(relistPeriod)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				if err := m.Relist(ctx); err != nil {
-					klog.FromContext(ctx).Error(err, "Could not list containers")
-				}
-			}
-		}
-	}()
+	go m.relistLoop(ctx)
 	for {
 		event, err := stream.Recv()
 		if err != nil {
 			return fmt.Errorf("receiving container events: %w", err)
 		}
 		m.containerEvent(event)
+	}
+}
+
+// relistLoop compares now and then, and when asked.
+func (m *Manager) relistLoop(ctx context.Context) {
+	ticker := time.NewTicker(relistPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-m.relist:
+		}
+		if err := m.Relist(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Could not list containers")
+		}
 	}
 }
 
@@ -125,7 +147,7 @@ type listing struct {
 // here. Pods that the API server does not know are dealt with when Synced has
 // been called.
 func (m *Manager) Relist(ctx context.Context) error {
-	at := time.Now()
+	at, synced := time.Now(), m.isSynced()
 	records, err := m.list(ctx, nil)
 	if err != nil {
 		return err
@@ -145,6 +167,9 @@ func (m *Manager) Relist(ctx context.Context) error {
 		if records[uid] == nil {
 			w.post(func() { w.listed(&listing{at: at}) })
 		}
+	}
+	if synced {
+		m.sweepOnce.Do(func() { close(m.swept) })
 	}
 	return nil
 }
@@ -202,10 +227,7 @@ func (m *Manager) list(ctx context.Context, labels map[string]string) (map[types
 // adopt makes a worker for a pod that runs here although the API server does
 // not know it. It returns nil while that is not certain.
 func (m *Manager) adopt(uid types.UID, r *listing) *worker {
-	m.mu.Lock()
-	synced := m.synced
-	m.mu.Unlock()
-	if !synced {
+	if !m.isSynced() {
 		return nil
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid, Namespace: r.namespace, Name: r.name}}
@@ -224,12 +246,27 @@ func (m *Manager) adopt(uid types.UID, r *listing) *worker {
 
 // Synced tells that the API server's list of this node's pods has been
 // delivered in full, so that other pods found here are left-overs.
-func (m *Manager) Synced(ctx context.Context) error {
-	m.mu.Lock()
-	m.synced = true
-	m.mu.Unlock()
-	return m.Relist(ctx)
+func (m *Manager) Synced() {
+	close(m.synced)
+	select {
+	case m.relist <- struct{}{}:
+	default:
+	}
 }
+
+// WaitForSync waits until Synced was called and the runtime's list has been
+// gone through since. It is false if ctx ends first.
+func (m *Manager) WaitForSync(ctx context.Context) bool {
+	select {
+	case <-m.swept:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Known tells whether there is a worker for the pod.
+func (m *Manager) Known(uid types.UID) bool { return m.worker(uid) != nil }
 
 // Update delivers a pod of this node as the API server has it.
 func (m *Manager) Update(pod *corev1.Pod) {
@@ -295,6 +332,19 @@ func (m *Manager) Pods() []*corev1.Pod {
 	for _, w := range m.workers {
 		if p := w.view.Load(); p != nil && p.pod != nil {
 			out = append(out, p.pod)
+		}
+	}
+	return out
+}
+
+// Views lists all pods as their workers last saw them.
+func (m *Manager) Views() []View {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]View, 0, len(m.workers))
+	for _, w := range m.workers {
+		if v := w.view.Load(); v != nil {
+			out = append(out, *v)
 		}
 	}
 	return out
