@@ -105,6 +105,14 @@ func (k *Keeper) keep(ctx context.Context) error {
 // cached lets reads be answered from memory: what is kept here is read far more often than changed.
 var cached = metav1.GetOptions{ResourceVersion: "0"}
 
+// unlessExists passes over objects that another server made first, or that memory does not show yet.
+func unlessExists(err error) error {
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
 func (k *Keeper) keepNamespace(ctx context.Context, name string) error {
 	namespaces := k.Client.CoreV1().Namespaces()
 	_, err := namespaces.Get(ctx, name, cached)
@@ -112,7 +120,7 @@ func (k *Keeper) keepNamespace(ctx context.Context, name string) error {
 		return err
 	}
 	_, err = namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	if err = unlessExists(err); err != nil {
 		return fmt.Errorf("creating namespace %s: %w", name, err)
 	}
 	return nil
@@ -129,9 +137,7 @@ func (k *Keeper) keepTrust(ctx context.Context) error {
 		_, err = maps.Create(ctx, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: trustName, Namespace: metav1.NamespaceSystem}, Data: k.Trust,
 		}, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			err = nil
-		}
+		err = unlessExists(err)
 	case err == nil && differs(current.Data, k.Trust):
 		current = current.DeepCopy()
 		if current.Data == nil {

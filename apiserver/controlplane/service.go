@@ -23,9 +23,7 @@ func (k *Keeper) keepService(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		_, err = services.Create(ctx, k.service(ports), metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			err = nil
-		}
+		err = unlessExists(err)
 	case err == nil && !equality.Semantic.DeepEqual(current.Spec.Ports, ports):
 		current = current.DeepCopy()
 		current.Spec.Ports = ports
@@ -100,7 +98,7 @@ func (k *Keeper) writeEndpoints(ctx context.Context, addresses []string) error {
 			},
 			Subsets: subsets,
 		}, metav1.CreateOptions{})
-		return err
+		return unlessExists(err)
 	}
 	if err != nil || equality.Semantic.DeepEqual(current.Subsets, subsets) {
 		return err
@@ -117,7 +115,7 @@ func (k *Keeper) writeSlice(ctx context.Context, addresses []string) error {
 	current, err := slices.Get(ctx, ServiceName, cached)
 	if apierrors.IsNotFound(err) {
 		_, err = slices.Create(ctx, wanted, metav1.CreateOptions{})
-		return err
+		return unlessExists(err)
 	}
 	if err != nil || equality.Semantic.DeepEqual(current.Endpoints, wanted.Endpoints) && equality.Semantic.DeepEqual(current.Ports, wanted.Ports) {
 		return err
