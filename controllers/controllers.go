@@ -7,8 +7,12 @@ import (
 	"coracle.dev/coracle/controllers/endpoints"
 	"coracle.dev/coracle/controllers/endpointslice"
 	"coracle.dev/coracle/controllers/endpointslicemirroring"
+	"coracle.dev/coracle/controllers/garbagecollector"
+	"coracle.dev/coracle/controllers/namespace"
 	"coracle.dev/coracle/controllers/replicaset"
 	"coracle.dev/coracle/controllers/replicationcontroller"
+	"coracle.dev/coracle/controllers/rootca"
+	"coracle.dev/coracle/controllers/serviceaccount"
 )
 
 // entry is one controller: the name by which Options.Controllers selects it,
@@ -27,7 +31,20 @@ func entries() []entry {
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
 		{"replicationcontroller-controller", func(m ctrl.Manager, _ Options) error { return replicationcontroller.New(m).SetupWithManager(m) }},
+		{"namespace-controller", func(m ctrl.Manager, _ Options) error { return setUp(namespace.New, m) }},
+		{"serviceaccount-controller", func(m ctrl.Manager, _ Options) error { return serviceaccount.New(m).SetupWithManager(m) }},
+		{"root-ca-certificate-publisher-controller", func(m ctrl.Manager, o Options) error { return rootca.New(m, o.RootCA).SetupWithManager(m) }},
+		{"garbage-collector-controller", func(m ctrl.Manager, _ Options) error { return setUp(garbagecollector.New, m) }},
 	}
+}
+
+// setUp adds a controller that may fail to be made, of clients of its own.
+func setUp[T interface{ SetupWithManager(ctrl.Manager) error }](make func(ctrl.Manager) (T, error), m ctrl.Manager) error {
+	c, err := make(m)
+	if err != nil {
+		return err
+	}
+	return c.SetupWithManager(m)
 }
 
 func addEndpointSlice(m ctrl.Manager, _ Options) error {

@@ -28,7 +28,7 @@ import (
 // Reconciler reconciles namespaces.
 type Reconciler struct {
 	client    client.Client
-	discovery discovery.DiscoveryInterface
+	discovery discovery.DiscoveryInterfaceWithContext
 	content   metadata.Interface
 	now       func() time.Time
 }
@@ -104,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // clear deletes what can be deleted now, and returns what is left.
 func (r *Reconciler) clear(ctx context.Context, namespace string) *remains {
 	left := &remains{}
-	lists, err := r.discovery.ServerPreferredNamespacedResources() //nolint:staticcheck // the call takes no context
+	lists, err := r.discovery.ServerPreferredNamespacedResourcesWithContext(ctx)
 	left.discovery = err
 	all, invalid := kinds(lists)
 	left.invalid = invalid
