@@ -37,6 +37,7 @@ func start(t *testing.T, names ...string) *env {
 	}
 	e := &env{WithWatch: c, t: t, cfg: cfg, ns: "test"}
 	e.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}})
+	e.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node"}})
 	e.run(names...)
 	return e
 }
@@ -164,20 +165,26 @@ func (e *env) events() string {
 	return out
 }
 
-// kubelet marks pods running and ready, unless their label "broken" is set.
+// kubelet marks pods running and ready, unless their label "broken" is set, and
+// ends those that are deleted.
 func (e *env) kubelet() {
 	var n atomic.Int32
 	pods := make(chan *corev1.Pod, 10000) // so that the watch is never kept waiting
 	for range 8 {
 		go func() {
 			for p := range pods {
-				e.markReady(p, n.Add(1))
+				if p.DeletionTimestamp != nil {
+					_ = e.Delete(e.t.Context(), p, client.GracePeriodSeconds(0))
+				} else {
+					e.markReady(p, n.Add(1))
+				}
 			}
 		}()
 	}
 	e.onChange(e.t.Context(), &corev1.PodList{}, func(ev watch.Event) {
 		p, ok := ev.Object.(*corev1.Pod)
-		if ok && ev.Type != watch.Deleted && p.Labels["broken"] == "" && p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodRunning {
+		starts := ok && p.Labels["broken"] == "" && p.Status.Phase != corev1.PodRunning
+		if ok && ev.Type != watch.Deleted && (starts || p.DeletionTimestamp != nil) {
 			pods <- p
 		}
 	})
@@ -200,7 +207,7 @@ func template(labels ...string) corev1.PodTemplateSpec {
 	}
 	return corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: l},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "image:1"}}},
+		Spec:       corev1.PodSpec{NodeName: "node", Containers: []corev1.Container{{Name: "c", Image: "image:1"}}},
 	}
 }
 

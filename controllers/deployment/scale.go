@@ -53,7 +53,7 @@ func newSize(d *appsv1.Deployment, all []*appsv1.ReplicaSet, now int32) int32 {
 	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
 		return *d.Spec.Replicas
 	}
-	room := *d.Spec.Replicas + maxSurge(d) - totalReplicas(all)
+	room := *d.Spec.Replicas + maxSurge(d) - present(all)
 	if room <= 0 {
 		return now
 	}
@@ -201,6 +201,17 @@ func totalReplicas(sets []*appsv1.ReplicaSet) int32 {
 	n := int32(0)
 	for _, rs := range sets {
 		n += *rs.Spec.Replicas
+	}
+	return n
+}
+
+// present counts the pods that there may be: a set that was just scaled down may
+// not have got to it. Kubernetes 1.37 counts those asked for, and can for a
+// moment be above the maximum by the others.
+func present(sets []*appsv1.ReplicaSet) int32 {
+	n := int32(0)
+	for _, rs := range sets {
+		n += max(rs.Status.Replicas, *rs.Spec.Replicas)
 	}
 	return n
 }
