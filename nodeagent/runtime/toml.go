@@ -67,6 +67,7 @@ required_plugins = ['io.containerd.grpc.v1.cri', '{{.SandboxPlugin}}']
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
   stats_collect_period = '10s'
+  ignore_deprecation_warnings = ['io.containerd.deprecation/cgroup-v1']
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ['{{.Helpers}}']
     conf_dir = '{{.CNI}}'

@@ -32,18 +32,28 @@ type Process struct {
 
 // StartTime reads when a process started, in clock ticks since boot.
 func StartTime(pid int) (uint64, error) {
+	return stat(pid, 22)
+}
+
+// Parent reads the id of a process's parent.
+func Parent(pid int) (int, error) {
+	parent, err := stat(pid, 4)
+	return int(parent), err
+}
+
+// stat reads a field of /proc/PID/stat, counted from 1 as in proc(5).
+func stat(pid, field int) (uint64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name in parentheses may hold spaces and parentheses. The start time is
-	// field 22; what follows the name starts with field 3.
-	_, rest, ok := cutLast(string(data), ")")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 {
-		return 0, fmt.Errorf("reading the start time of process %d: unexpected format", pid)
+	// The name, field 2, is in parentheses and may hold some itself, and spaces.
+	end := strings.LastIndexByte(string(data), ')')
+	fields := strings.Fields(string(data[end+1:]))
+	if end < 0 || len(fields) < field-2 {
+		return 0, fmt.Errorf("reading the state of process %d: unexpected format", pid)
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	return strconv.ParseUint(fields[field-3], 10, 64)
 }
 
 // BootID names the run of the kernel, with each of which start times begin anew.
@@ -53,13 +63,6 @@ func BootID() string {
 		return ""
 	}
 	return strings.TrimSpace(string(data))
-}
-
-func cutLast(s, separator string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, separator); i >= 0 {
-		return s[:i], s[i+len(separator):], true
-	}
-	return s, "", false
 }
 
 // Watch starts to follow a process that is alive. If started is not zero, the
