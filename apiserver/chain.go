@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	apiextensionsopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
@@ -35,7 +34,6 @@ import (
 	aggregatoropenapi "k8s.io/kube-aggregator/pkg/generated/openapi"
 	"k8s.io/kube-openapi/pkg/common"
 
-	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/extension"
 	"coracle.dev/coracle/apiserver/openapi"
 	"coracle.dev/coracle/apiserver/storage"
@@ -77,6 +75,7 @@ func (c *chain) generic(codecs serializer.CodecFactory, getter *storage.Getter, 
 	g.PublicAddress = c.Advertise
 	g.LoopbackClientConfig = rest.CopyConfig(c.Loopback)
 	g.Authentication.Authenticator = c.Authenticator
+	g.Authentication.RequestHeaderConfig = c.RequestHeader
 	g.Authentication.APIAudiences = c.options.Authentication.APIAudiences
 	g.Authorization.Authorizer = c.Authorizer
 	g.RuleResolver = c.RuleResolver
@@ -170,7 +169,9 @@ func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserv
 	if err != nil {
 		return nil, nil, err
 	}
-	storages.put(corev1.SchemeGroupVersion, "componentstatuses", componentstatus.New(c.componentChecks))
+	if err := c.customize(storages); err != nil {
+		return nil, nil, err
+	}
 	i := &installer{server: server, config: &g.Config, types: openapi.Types(c.Scheme)}
 	if err := i.install(c.groupInfos(storages)); err != nil {
 		return nil, nil, err

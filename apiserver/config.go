@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,6 +19,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -31,6 +31,7 @@ import (
 	utilsnet "k8s.io/utils/net"
 
 	"coracle.dev/coracle/apis/catalog"
+	"coracle.dev/coracle/apiserver/auth/rbac"
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/transport"
 )
@@ -68,6 +69,10 @@ type Config struct {
 	Authorizer    authorizer.Authorizer
 	RuleResolver  authorizer.RuleResolver
 	Admission     admission.Interface
+	// RequestHeader is nil where no front proxy is trusted; Roles is nil without RBAC.
+	RequestHeader *authenticatorfactory.RequestHeaderConfig
+	Roles         *rbac.Resolver
+	Tokens        Tokens
 
 	// ComponentChecks, if set, names components besides etcd that kubectl get componentstatuses shows.
 	ComponentChecks func() map[string]componentstatus.Check
@@ -191,13 +196,4 @@ func selfSigned(ips ...net.IP) (dynamiccertificates.CertKeyContentProvider, erro
 	return dynamiccertificates.NewStaticCertKeyContent("self-signed",
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
-}
-
-// inProcess authenticates requests that came by the in-process transport.
-func inProcess(req *http.Request) (*authenticator.Response, bool, error) {
-	u, ok := transport.UserFrom(req.Context())
-	if !ok {
-		return nil, false, nil
-	}
-	return &authenticator.Response{User: u}, true, nil
 }

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,19 +24,22 @@ func (c *chain) addHooks(server *genericapiserver.GenericAPIServer, storages *se
 	if err != nil {
 		return err
 	}
-	server.AddPostStartHookOrDie("storage-readiness", awaitStorage(readiness(storages)))
-	server.AddPostStartHookOrDie("control-plane-objects", func(hook genericapiserver.PostStartHookContext) error {
-		if err := keeper.Start(hook); err != nil {
-			return err
-		}
-		go keeper.Run(hook)
-		return nil
-	})
-	return server.AddPreShutdownHook("leave-kubernetes-service", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		return keeper.Leave(ctx)
-	})
+	return errors.Join(
+		server.AddPostStartHook("storage-readiness", awaitStorage(readiness(storages))),
+		server.AddPostStartHook("control-plane-objects", func(hook genericapiserver.PostStartHookContext) error {
+			if err := keeper.Start(hook); err != nil {
+				return err
+			}
+			go keeper.Run(hook)
+			return nil
+		}),
+		server.AddPreShutdownHook("leave-kubernetes-service", func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return keeper.Leave(ctx)
+		}),
+		c.customHooks(server),
+	)
 }
 
 func (c *chain) keeper() (*controlplane.Keeper, error) {
