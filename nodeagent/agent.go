@@ -41,8 +41,9 @@ const component = "kubelet"
 type Runtime struct {
 	CRI    runtimev1.RuntimeServiceClient
 	Images runtimev1.ImageServiceClient
-	// Handler chooses the runtime handler for a pod; nil means the default.
-	Handler func(*corev1.Pod) string
+	// Handler chooses the runtime handler for the namespaces that a pod wants;
+	// nil means the default.
+	Handler func(*runtimev1.NamespaceOption) string
 	// Check is a condition of the node's readiness; nil if there is none.
 	Check func() error
 }

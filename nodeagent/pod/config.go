@@ -64,9 +64,9 @@ type Config struct {
 	Services func(ctx context.Context) ([]*corev1.Service, error)
 	// Allocatable of the node.
 	Allocatable func() corev1.ResourceList
-	// RuntimeHandler chooses the runtime handler of a pod; nil means the
-	// runtime's default for all.
-	RuntimeHandler func(*corev1.Pod) string
+	// RuntimeHandler chooses the runtime handler for namespaces that a pod
+	// without a runtime class wants; nil means the runtime's default for all.
+	RuntimeHandler func(*runtimev1.NamespaceOption) string
 	// Admit refuses a pod with a reason and a message; nil admits all.
 	Admit func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string, ok bool)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
@@ -222,10 +223,12 @@ func (l *launch) makeSandbox(ctx context.Context) error {
 	if err := os.MkdirAll(l.config.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("creating log folder: %w", err)
 	}
-	req := &runtimev1.RunPodSandboxRequest{Config: l.config}
-	if l.m.RuntimeHandler != nil {
-		req.RuntimeHandler = l.m.RuntimeHandler(l.pod)
+	handler, err := l.handler(ctx)
+	if err != nil {
+		l.sandboxFailed(err)
+		return err
 	}
+	req := &runtimev1.RunPodSandboxRequest{Config: l.config, RuntimeHandler: handler}
 	res, err := l.m.CRI.RunPodSandbox(ctx, req)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -241,6 +244,22 @@ func (l *launch) makeSandbox(ctx context.Context) error {
 	sandbox := l.sandbox
 	l.w.post(func() { l.w.obs.MergeSandbox(sandbox) })
 	return nil
+}
+
+// handler is the runtime handler of the pod's runtime class, or what the
+// runtime itself would have for such a pod.
+func (l *launch) handler(ctx context.Context) (string, error) {
+	if name := l.pod.Spec.RuntimeClassName; name != nil && *name != "" {
+		class, err := l.m.Client.NodeV1().RuntimeClasses().Get(ctx, *name, metav1.GetOptions{})
+		if err != nil {
+			return "", fmt.Errorf("failed to get sandbox runtime: no runtime for %q is configured: %w", *name, err)
+		}
+		return class.Handler, nil
+	}
+	if l.m.RuntimeHandler == nil {
+		return "", nil
+	}
+	return l.m.RuntimeHandler(l.config.GetLinux().GetSecurityContext().GetNamespaceOptions()), nil
 }
 
 func (l *launch) sandboxFailed(err error) {
