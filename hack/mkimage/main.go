@@ -1,121 +1,141 @@
-// Command mkimage builds a container image from directories and tar files, and
-// writes it as an archive that `coracle image import` and others load. It needs no
-// container engine and no registry.
+// Command mkimage makes an image archive, as docker save would, from folders and tar files, with
+// no container engine: one layer each.
 //
 //	mkimage --output FILE [--entrypoint WORD]... [--cmd WORD]... [--env NAME=VALUE]...
-//	        [--expose PORT/PROTOCOL]... [--user USER] [--workdir DIR] [--label NAME=VALUE]...
-//	        [--keep-owners] NAME LAYER...
+//	        [--expose PORT/PROTOCOL]... [--user USER] [--workdir DIR] NAME... -- LAYER...
 //
-// Each LAYER, from the lowest up, is a tar file (gzipped or not) or a directory,
-// whose files belong to root in the image unless owners are kept.
+// Equal inputs make equal archives: times and owners of a folder's files are left out.
 package main
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
+	"time"
 
-	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/spf13/cobra"
-
-	"coracle.dev/coracle/nodeagent/image"
-	"coracle.dev/coracle/nodeagent/image/archive"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/spf13/pflag"
 )
 
 func main() {
-	if err := newCommand().Execute(); err != nil {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mkimage:", err)
 		os.Exit(1)
 	}
 }
 
-type options struct {
-	output             string
-	entrypoint, cmd    []string
-	env, expose, label []string
-	user, workdir      string
-	keepOwners         bool
-}
-
-func newCommand() *cobra.Command {
-	var o options
-	c := &cobra.Command{
-		Use:          "mkimage [flags] NAME LAYER...",
-		Short:        "Build a container image from directories and tar files",
-		Args:         cobra.MinimumNArgs(1),
-		SilenceUsage: true,
-		RunE:         func(_ *cobra.Command, args []string) error { return o.run(args[0], args[1:]) },
+func run(args []string) error {
+	flags := pflag.NewFlagSet("mkimage", pflag.ContinueOnError)
+	output := flags.String("output", "", "archive to write")
+	config := v1.Config{ExposedPorts: map[string]struct{}{}}
+	flags.StringArrayVar(&config.Entrypoint, "entrypoint", nil, "a word of the entrypoint")
+	flags.StringArrayVar(&config.Cmd, "cmd", nil, "a word of the default command")
+	flags.StringArrayVar(&config.Env, "env", []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, "a variable")
+	ports := flags.StringArray("expose", nil, "a port, such as 80/tcp")
+	flags.StringVar(&config.User, "user", "", "user to run as")
+	flags.StringVar(&config.WorkingDir, "workdir", "", "folder to run in")
+	if err := flags.Parse(args); err != nil {
+		return err
 	}
-	f := c.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "File to write; - is standard output")
-	f.StringArrayVar(&o.entrypoint, "entrypoint", nil, "Program and leading arguments, one word each time")
-	f.StringArrayVar(&o.cmd, "cmd", nil, "Arguments that a pod may replace, one word each time")
-	f.StringArrayVar(&o.env, "env", nil, "Environment variable, as NAME=VALUE")
-	f.StringArrayVar(&o.expose, "expose", nil, "Port that the image serves, as PORT/PROTOCOL")
-	f.StringArrayVar(&o.label, "label", nil, "Label, as NAME=VALUE")
-	f.StringVar(&o.user, "user", "", "User to run as, as USER[:GROUP]")
-	f.StringVar(&o.workdir, "workdir", "", "Directory to run in")
-	f.BoolVar(&o.keepOwners, "keep-owners", false, "Keep the owners of files in directories")
-	_ = c.MarkFlagRequired("output")
-	return c
-}
-
-func (o *options) run(name string, layers []string) (failure error) {
-	full, err := image.Normalize(name)
+	for _, p := range *ports {
+		config.ExposedPorts[p] = struct{}{}
+	}
+	split := flags.ArgsLenAtDash()
+	if *output == "" || split < 1 || split == flags.NArg() {
+		return errors.New("usage: mkimage --output FILE [OPTIONS] NAME... -- LAYER...")
+	}
+	image, err := build(config, flags.Args()[split:])
 	if err != nil {
 		return err
 	}
-	i := archive.Image{Name: full, Config: imagespec.ImageConfig{
-		User: o.user, WorkingDir: o.workdir, Env: o.env, Entrypoint: o.entrypoint, Cmd: o.cmd,
-	}}
-	if !hasPath(o.env) {
-		i.Config.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, o.env...)
-	}
-	for _, port := range o.expose {
-		if i.Config.ExposedPorts == nil {
-			i.Config.ExposedPorts = map[string]struct{}{}
-		}
-		i.Config.ExposedPorts[port] = struct{}{}
-	}
-	for _, label := range o.label {
-		key, value, ok := strings.Cut(label, "=")
-		if !ok {
-			return fmt.Errorf("label %q is not NAME=VALUE", label)
-		}
-		if i.Config.Labels == nil {
-			i.Config.Labels = map[string]string{}
-		}
-		i.Config.Labels[key] = value
-	}
-	for _, path := range layers {
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			return fmt.Errorf("reading layer: %w", err)
-		case info.IsDir():
-			i.Layers = append(i.Layers, archive.Directory(path, o.keepOwners))
-		default:
-			i.Layers = append(i.Layers, archive.Tar(path))
-		}
-	}
-	var w io.Writer = os.Stdout
-	if o.output != "-" {
-		file, err := os.Create(o.output)
+	tags := map[name.Tag]v1.Image{}
+	for _, n := range flags.Args()[:split] {
+		tag, err := name.NewTag(n)
 		if err != nil {
-			return fmt.Errorf("writing the archive: %w", err)
+			return err
 		}
-		defer func() { failure = errors.Join(failure, file.Close()) }()
-		w = file
+		tags[tag] = image
 	}
-	return archive.Write(w, i)
+	return tarball.MultiWriteToFile(*output, tags)
 }
 
-func hasPath(env []string) bool {
-	for _, e := range env {
-		if strings.HasPrefix(e, "PATH=") {
-			return true
+func build(config v1.Config, paths []string) (v1.Image, error) {
+	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
+		OS: "linux", Architecture: "amd64", Config: config, RootFS: v1.RootFS{Type: "layers"}})
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		open := func() (io.ReadCloser, error) { return os.Open(path) }
+		if info, err := os.Stat(path); err != nil {
+			return nil, err
+		} else if info.IsDir() {
+			open = func() (io.ReadCloser, error) { return archive(path), nil }
+		}
+		layer, err := tarball.LayerFromOpener(open, tarball.WithCompressedCaching, tarball.WithCompressionLevel(gzip.BestSpeed))
+		if err != nil {
+			return nil, fmt.Errorf("reading layer %s: %w", path, err)
+		}
+		if image, err = mutate.AppendLayers(image, layer); err != nil {
+			return nil, err
 		}
 	}
-	return false
+	return image, nil
+}
+
+// archive is the content of a folder in tar format.
+func archive(dir string) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		t := tar.NewWriter(w)
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || path == dir {
+				return err
+			}
+			return add(t, dir, path, entry)
+		})
+		w.CloseWithError(errors.Join(err, t.Close()))
+	}()
+	return r
+}
+
+func add(t *tar.Writer, dir, path string, entry fs.DirEntry) error {
+	info, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	link := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if link, err = os.Readlink(path); err != nil {
+			return err
+		}
+	}
+	header, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	if header.Name, err = filepath.Rel(dir, path); err != nil {
+		return err
+	}
+	header.ModTime, header.AccessTime, header.ChangeTime = time.Unix(0, 0), time.Time{}, time.Time{}
+	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
+	if err := t.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(t, f)
+	return err
 }
