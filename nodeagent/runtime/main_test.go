@@ -72,9 +72,14 @@ func newNode(t testing.TB, change ...func(*Config)) *node {
 	return n
 }
 
-// start starts the runtime, or finds it.
+// start starts the runtime, or finds it, in place of the one before.
 func (n *node) start() {
 	n.t.Helper()
+	if before := n.Runtime; before != nil {
+		before.mu.Lock()
+		before.stopping = true
+		before.mu.Unlock()
+	}
 	ctx, cancel := context.WithTimeout(n.t.Context(), 30*time.Second)
 	n.t.Cleanup(cancel)
 	r, err := Start(ctx, n.config)

@@ -171,4 +171,5 @@ func TestPod(t *testing.T) {
 		}
 	}
 	p.remove()
+	n.checkClean()
 }

@@ -81,6 +81,7 @@ func spawn(c Config, identity string) (*child, error) {
 	}
 	defer log.Close()
 	command := exec.Command("/proc/self/exe", "containerd", "--config", c.configFile())
+	command.Args[0] = os.Args[0]
 	command.Dir = "/"
 	command.Stdout, command.Stderr = log, log
 	command.Env = environment(c)

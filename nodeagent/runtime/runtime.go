@@ -232,6 +232,9 @@ func (r *Runtime) Version() string { return r.version }
 // CNIConfDir is where the network configuration belongs.
 func (r *Runtime) CNIConfDir() string { return r.config.CNIConfDir }
 
+// LogFile is where containerd of the configuration writes its log.
+func (c Config) LogFile() string { return c.logFile() }
+
 // Socket is where containerd of the configuration listens, running or not.
 func (c Config) Socket() string { return c.socket() }
 
