@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"coracle.dev/coracle/apis/pod"
 	"coracle.dev/coracle/apis/resource"
 )
 
@@ -120,12 +121,15 @@ var pods = resource.Resource[*corev1.Pod]{
 	Fields:     podFields,
 	FieldNames: podFieldNames,
 	// spec.host is what v1beta3 called it; clients of that age still send it.
-	FieldAliases:     map[string]string{"spec.host": "spec.nodeName"},
-	Indexed:          "spec.nodeName",
-	Default:          defaultPod,
-	PrepareForCreate: preparePod,
-	PrepareForUpdate: preparePodUpdate,
-	Columns:          podColumns,
+	FieldAliases:         map[string]string{"spec.host": "spec.nodeName"},
+	Indexed:              "spec.nodeName",
+	Default:              defaultPod,
+	PrepareForCreate:     preparePod,
+	PrepareForUpdate:     preparePodUpdate,
+	Columns:              podColumns,
+	Validate:             pod.Validate,
+	ValidateUpdate:       pod.ValidateUpdate,
+	ValidateStatusUpdate: pod.ValidateStatusUpdate,
 }
 
 var podTemplates = resource.Resource[*corev1.PodTemplate]{
