@@ -48,6 +48,10 @@ func newNode(t testing.TB, change ...func(*Config)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Containers of a user namespace have to get at their files.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	c := Config{RootDir: filepath.Join(dir, "root"), RunDir: filepath.Join(dir, "run"), LogLevel: "info"}
 	for _, f := range change {
 		f(&c)
