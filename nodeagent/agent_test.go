@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"coracle.dev/coracle/apiserver/apiservertest"
 	"coracle.dev/coracle/nodeagent/crifake"
@@ -18,47 +19,78 @@ import (
 
 // world is an API server and an agent on a fake runtime.
 type world struct {
-	t      *testing.T
-	ctx    context.Context
-	client kubernetes.Interface
-	cri    *crifake.Runtime
-	stop   func()
-	start  func()
+	t       *testing.T
+	ctx     context.Context
+	client  kubernetes.Interface
+	cri     *crifake.Runtime // nil on a real runtime
+	real    bool
+	options Options
+	stop    func()
+	start   func()
 }
 
-const image = "docker.io/library/app:latest"
+const imageName = "docker.io/library/app:latest"
+
+// begin sets how the agent is started and stopped.
+func (w *world) begin(run func(ctx context.Context) error) {
+	w.stop = func() {}
+	w.start = func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx) }()
+		w.stop = func() {
+			cancel()
+			if err := <-done; err != nil {
+				w.t.Errorf("agent: %v", err)
+			}
+			w.stop = func() {}
+		}
+	}
+}
+
+func (w *world) namespaces() {
+	w.t.Helper()
+	for _, ns := range []string{"default", "kube-node-lease", "kube-system"} {
+		_, err := w.client.CoreV1().Namespaces().Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// eventually tries until it works.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after 20 s: %s", what)
+		}
+	}
+}
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	cfg, _ := apiservertest.Start(t)
 	client := kubernetes.NewForConfigOrDie(cfg)
 	w := &world{t: t, ctx: t.Context(), client: client, cri: crifake.New()}
-	w.cri.AddImage(image)
-	o := Options{
+	w.cri.AddImage(imageName)
+	w.options = Options{
 		ClusterName: "test-" + strings.ToLower(t.Name()), NodeName: "n1", RootDir: t.TempDir(), RunDir: t.TempDir(),
 		NodeIP: netip.MustParseAddr("192.0.2.1"), PodCIDR: netip.MustParsePrefix("10.250.0.0/24"),
 		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 	}
-	w.start = func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- RunOn(ctx, cfg, o, Runtime{CRI: w.cri.CRI(), Images: w.cri.Images()}) }()
-		w.stop = func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("agent: %v", err)
-			}
-			w.stop = func() {}
+	o := w.options
+	w.begin(func(ctx context.Context) error {
+		return RunOn(ctx, cfg, o, Runtime{CRI: w.cri.CRI(), Images: w.cri.Images()})
+	})
+	t.Cleanup(func() {
+		w.stop()
+		if err := Teardown(context.Background(), o); err != nil {
+			t.Errorf("tearing down: %v", err)
 		}
-	}
+	})
+	w.namespaces()
 	w.start()
-	t.Cleanup(func() { w.stop() })
-	for _, ns := range []string{"default", "kube-node-lease"} {
-		_, err := client.CoreV1().Namespaces().Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			t.Fatal(err)
-		}
-	}
 	return w
 }
 
@@ -66,6 +98,7 @@ func appPod(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}}
 	p.Spec.NodeName = "n1"
 	p.Spec.AutomountServiceAccountToken = new(bool)
+	p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](1)
 	p.Spec.Containers = []corev1.Container{{Name: name, Image: "app", ImagePullPolicy: corev1.PullIfNotPresent}}
 	for _, f := range change {
 		f(p)
@@ -110,7 +143,7 @@ func (w *world) until(name, what string, ok func(*corev1.Pod) bool) *corev1.Pod 
 				last = nil
 			}
 		case <-ctx.Done():
-			w.t.Fatalf("pod %s is not %s: %+v\ncalls: %v\nevents: %v", name, what, last, w.cri.Calls(), w.events(name))
+			w.t.Fatalf("pod %s is not %s: %+v\nevents: %s", name, what, last, strings.Join(w.events(name), "\n"))
 		}
 	}
 	return last
@@ -144,13 +177,20 @@ func ready(p *corev1.Pod) bool {
 
 func gone(p *corev1.Pod) bool { return p == nil }
 
-func TestPodRunsAndGoes(t *testing.T) {
-	w := newWorld(t)
+// both runs a contract on the fake and on containerd.
+func both(t *testing.T, contract func(t *testing.T, w *world)) {
+	t.Run("fake", func(t *testing.T) { contract(t, newWorld(t)) })
+	t.Run("containerd", func(t *testing.T) { contract(t, newRealWorld(t)) })
+}
+
+func TestPodRunsAndGoes(t *testing.T) { both(t, podRunsAndGoes) }
+
+func podRunsAndGoes(t *testing.T, w *world) {
 	w.create(appPod("a"))
 	begun := time.Now()
 	p := w.until("a", "ready", ready)
 	t.Logf("ready after %v", time.Since(begun))
-	if p.Status.Phase != corev1.PodRunning || p.Status.PodIP == "" || p.Status.HostIP != "192.0.2.1" || p.Status.StartTime == nil {
+	if p.Status.Phase != corev1.PodRunning || p.Status.PodIP == "" || p.Status.HostIP != w.options.NodeIP.String() || p.Status.StartTime == nil {
 		t.Errorf("status: %+v", p.Status)
 	}
 	if s := p.Status.ContainerStatuses[0]; s.State.Running == nil || !strings.HasPrefix(s.ContainerID, "containerd://") || s.Started == nil || !*s.Started {

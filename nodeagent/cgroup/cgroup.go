@@ -165,6 +165,19 @@ func (m *Manager) Remove(uid string) error {
 	return all
 }
 
+// RemoveAll removes every pod's cgroup and the folder above them.
+func (m *Manager) RemoveAll() error {
+	var all error
+	for _, dir := range m.dirs(m.base) {
+		all = errors.Join(all, removeTree(dir))
+		// The folder of all clusters goes with the last one.
+		if parent := filepath.Dir(dir); filepath.Dir(m.base) != "/" {
+			_ = unix.Rmdir(parent)
+		}
+	}
+	return all
+}
+
 // Pods lists the UIDs that have a cgroup.
 func (m *Manager) Pods() []string {
 	seen := map[string]bool{}

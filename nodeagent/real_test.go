@@ -1,0 +1,96 @@
+package nodeagent
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"coracle.dev/coracle/apiserver/apiservertest"
+	"coracle.dev/coracle/nodeagent/image"
+	"coracle.dev/coracle/nodeagent/image/archive"
+)
+
+// busyboxArchive is an image with busybox, for containers named as programs.
+func busyboxArchive(t testing.TB, name string) io.Reader {
+	t.Helper()
+	program, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []archive.File{
+		{Path: "bin/busybox", Mode: 0o755, Data: program},
+		{Path: "etc/passwd", Mode: 0o644, Data: []byte("root:x:0:0::/:/bin/sh\n")},
+		{Path: "tmp", Mode: os.ModeDir | os.ModeSticky | 0o777},
+	}
+	for _, name := range []string{"sh", "sleep", "cat", "echo", "id", "ls", "hostname", "touch", "kill", "grep", "env", "stat", "nc", "head", "tail", "wget", "httpd", "true", "false", "dd"} {
+		files = append(files, archive.File{Path: "bin/" + name, Link: "busybox"})
+	}
+	var b bytes.Buffer
+	err = archive.Write(&b, archive.Image{
+		Name: name, Config: imagespec.ImageConfig{Cmd: []string{"sleep", "1000000"}, Env: []string{"PATH=/bin"}},
+		Layers: []archive.Layer{archive.Files(files...)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+// newRealWorld is newWorld on containerd, with the agent's whole network.
+func newRealWorld(t *testing.T) *world {
+	t.Helper()
+	cfg, _ := apiservertest.Start(t)
+	dir, err := os.MkdirTemp("/tmp", "cor-na-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, ctx: t.Context(), client: kubernetes.NewForConfigOrDie(cfg), real: true}
+	o := Options{
+		ClusterName: filepath.Base(dir), NodeName: "n1", RootDir: filepath.Join(dir, "root"), RunDir: filepath.Join(dir, "run"), Bridge: "cor-na0",
+		NodeIP: netip.MustParseAddr("127.0.0.1"), PodCIDR: netip.MustParsePrefix("10.250.0.0/24"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
+		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+	}
+	w.options = o
+	w.begin(func(ctx context.Context) error { return Run(ctx, cfg, o) })
+	t.Cleanup(func() {
+		if t.Failed() {
+			if log, err := os.ReadFile(filepath.Join(o.RootDir, "runtime", "containerd.log")); err == nil {
+				lines := strings.Split(string(log), "\n")
+				t.Logf("containerd:\n%s", strings.Join(lines[max(len(lines)-60, 0):], "\n"))
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := Teardown(ctx, o); err != nil {
+			t.Errorf("tearing down: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("something is left: %v", err)
+		}
+		if left, _ := filepath.Glob("/sys/fs/cgroup/*" + o.cgroupBase()); len(left) > 0 {
+			t.Errorf("cgroups are left: %v", left)
+		}
+	})
+	t.Cleanup(func() { w.stop() })
+	w.start()
+	w.namespaces()
+	socket := RuntimeConfig(o).Socket()
+	eventually(t, "the image can be imported", func() bool {
+		_, err := os.Stat(socket)
+		if err != nil {
+			return false
+		}
+		_, err = image.Import(t.Context(), socket, busyboxArchive(t, imageName))
+		return err == nil
+	})
+	return w
+}
