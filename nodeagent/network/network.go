@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/knftables"
 )
@@ -161,8 +162,12 @@ func (n *Network) adopt(ctx context.Context) error {
 const leakAge = 2 * time.Minute
 
 // Sweep frees the addresses of sandboxes that live does not name, and tells how
-// many. A sandbox that is just being made is left alone.
+// many. A sandbox that is just being made is left alone. It also deletes links
+// that outlived their pod, because something keeps its namespace.
 func (n *Network) Sweep(ctx context.Context, live func(context.Context) (map[string]bool, error)) (int, error) {
+	if err := n.deleteStrays(ctx); err != nil {
+		return 0, err
+	}
 	before := n.pool.list()
 	ids, err := live(ctx)
 	if err != nil {
@@ -182,6 +187,27 @@ func (n *Network) Sweep(ctx context.Context, live func(context.Context) (map[str
 		freed++
 	}
 	return freed, errors.Join(errs...)
+}
+
+// deleteStrays deletes the links of addresses that nobody has. A link is made
+// after its address is taken, so one that is listed before is not new. By its
+// index, since another may have taken its name.
+func (n *Network) deleteStrays(ctx context.Context) error {
+	links, err := n.podLinks()
+	if err != nil {
+		return err
+	}
+	for _, a := range n.pool.list() {
+		delete(links, n.config.linkName(a.Address))
+	}
+	var errs []error
+	for name, link := range links {
+		klog.FromContext(ctx).V(2).Info("Removing a link that belongs to no pod", "link", name)
+		if err := n.host.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("deleting link %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lock serialises work on one sandbox and returns the unlocking function.

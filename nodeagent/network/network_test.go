@@ -297,6 +297,24 @@ func TestSweepFreesWhatTheRuntimeDoesNotKnow(t *testing.T) {
 	if got := fmt.Sprint(left); got != "[live young]" {
 		t.Errorf("left: %s, want [live young]", got)
 	}
+	// The namespace of the leaked one is there still, and so are its links.
+	if _, err := n.Sweep(t.Context(), func(context.Context) (map[string]bool, error) { return map[string]bool{"live": true}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if links, err := n.podLinks(); err != nil || len(links) != 2 {
+		t.Errorf("links after another sweep: %v, %v; want two", links, err)
+	}
+}
+
+func TestDeletedPodIsCutOff(t *testing.T) {
+	n := newNetwork(t, testConfig(t))
+	a := n.addPod(t, "a")
+	a.Serve("a", ":80")
+	expect(t, "before", nil, "tcp4", a.ip+":80", "a 10.244.0.1")
+	if _, failure := n.call(t.Context(), testRequest("DEL", a.id, "")); failure != nil {
+		t.Fatal(failure)
+	}
+	expectError(t, "after", nil, "tcp4", a.ip+":80", "no route to host")
 }
 
 func TestTeardownLeavesNothing(t *testing.T) {

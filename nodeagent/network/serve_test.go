@@ -214,9 +214,9 @@ func BenchmarkAddAndDelete(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer Teardown(context.Background(), c)
-	pod := netnstest.New(b)
 	var add, del time.Duration
 	for b.Loop() {
+		pod := netnstest.New(b)
 		start := time.Now()
 		if _, failure := n.call(b.Context(), testRequest("ADD", "x", pod.Path)); failure != nil {
 			b.Fatal(failure)
@@ -225,6 +225,7 @@ func BenchmarkAddAndDelete(b *testing.B) {
 		if _, failure := n.call(b.Context(), testRequest("DEL", "x", pod.Path)); failure != nil {
 			b.Fatal(failure)
 		}
+		pod.Remove()
 		add, del = add+added.Sub(start), del+time.Since(added)
 	}
 	b.ReportMetric(float64(add.Microseconds())/float64(b.N), "µs/add")

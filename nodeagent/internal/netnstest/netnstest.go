@@ -21,6 +21,10 @@ import (
 
 const childVariable = "CORACLE_TEST_NETNS"
 
+// The first thread stays with the main goroutine. A goroutine that ends while
+// locked to it would leave it in a namespace, and the namespace alive.
+func init() { runtime.LockOSThread() }
+
 // Main is called by TestMain. It returns only in the process that runs the
 // tests, and does not return there either: it exits with their result.
 func Main(m *testing.M) {
