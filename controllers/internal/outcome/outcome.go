@@ -3,6 +3,8 @@
 package outcome
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,10 +19,14 @@ const again = 20 * time.Millisecond
 
 // Of makes the result of a pass. A conflict means that the cache was stale; the
 // pass is repeated, without noise and without growing delays. That something
-// was not found means that it went away meanwhile, likewise.
+// was not found means that it went away meanwhile, likewise. That a context was
+// cancelled means that the manager is stopping.
 func Of(result reconcile.Result, err error) (reconcile.Result, error) {
 	if err == nil {
 		return result, nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return reconcile.Result{}, nil
 	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return reconcile.Result{RequeueAfter: again}, nil

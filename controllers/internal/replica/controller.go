@@ -99,7 +99,7 @@ func (r *Reconciler[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	}
 	obj := r.kind.New()
 	if err := r.client.Get(ctx, req.NamespacedName, obj); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return outcome.Of(ctrl.Result{}, client.IgnoreNotFound(err))
 	}
 	set, err := r.kind.Set(obj)
 	if err != nil {
