@@ -46,6 +46,8 @@ type chain struct {
 	serving   *genericapiserver.SecureServingInfo
 	discovery aggregated.ResourceManager
 	resolver  *extension.Resolver
+	// allocate is the post-start hook of service allocation.
+	allocate genericapiserver.PostStartHookFunc
 }
 
 func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listener) *chain {

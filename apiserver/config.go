@@ -31,6 +31,7 @@ import (
 	utilsnet "k8s.io/utils/net"
 
 	"coracle.dev/coracle/apis/catalog"
+	"coracle.dev/coracle/apiserver/auth/nodeauthz"
 	"coracle.dev/coracle/apiserver/auth/rbac"
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/transport"
@@ -72,7 +73,9 @@ type Config struct {
 	// RequestHeader is nil where no front proxy is trusted; Roles is nil without RBAC.
 	RequestHeader *authenticatorfactory.RequestHeaderConfig
 	Roles         *rbac.Resolver
-	Tokens        Tokens
+	// Nodes is nil unless the authorization mode Node is on.
+	Nodes  *nodeauthz.Graph
+	Tokens Tokens
 
 	// ComponentChecks, if set, names components besides etcd that kubectl get componentstatuses shows.
 	ComponentChecks func() map[string]componentstatus.Check

@@ -3,20 +3,25 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
+	"coracle.dev/coracle/apiserver/allocation"
 	"coracle.dev/coracle/apiserver/auth/bootstrap"
 	"coracle.dev/coracle/apiserver/auth/rbac"
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/registry"
 	"coracle.dev/coracle/apiserver/subresource/namespace"
 	"coracle.dev/coracle/apiserver/subresource/pod"
+	"coracle.dev/coracle/apiserver/subresource/service"
+	"coracle.dev/coracle/apiserver/subresource/serviceaccount"
 )
 
 // customize is the explicit list of the resources that are more than their descriptor: it puts their
@@ -40,6 +45,47 @@ func (c *chain) customize(r *served) error {
 
 	if c.Roles != nil {
 		c.guard(r)
+	}
+	c.tokens(r)
+	return c.services(r)
+}
+
+// tokens issues service account tokens where there is a key to sign them with.
+func (c *chain) tokens(r *served) {
+	if c.Tokens.Issuer == nil {
+		return
+	}
+	get := func(resource string) *registry.Storage { return r.stores[corev1.Resource(resource)] }
+	o := c.options.Authentication
+	r.put(corev1.SchemeGroupVersion, "serviceaccounts/token", serviceaccount.NewToken(
+		get("serviceaccounts"), get("pods"), get("secrets"), get("nodes"), serviceaccount.TokenOptions{
+			Issuer: c.Tokens.Issuer, Audiences: o.APIAudiences, MaxLifetime: o.ServiceAccountMaxExpiration, Stretch: true,
+		}))
+}
+
+// services gives services their addresses and ports.
+func (c *chain) services(r *served) error {
+	cidr, err := netip.ParsePrefix(c.ServiceRange.String())
+	if err != nil {
+		return fmt.Errorf("reading service range: %w", err)
+	}
+	addresses, err := allocation.NewAddresses(cidr, service.NewAddressStore(r.stores[networkingv1.Resource("ipaddresses")]))
+	if err != nil {
+		return err
+	}
+	services := r.stores[corev1.Resource("services")]
+	allocator, err := service.NewAllocator(allocation.NewPorts(c.NodePorts), addresses)
+	if err != nil {
+		return err
+	}
+	service.Allocate(services, allocator)
+	c.allocate = func(hook genericapiserver.PostStartHookContext) error {
+		list := service.List(services)
+		if err := allocator.Start(hook, list); err != nil {
+			return err
+		}
+		go allocator.RunRepair(hook, list)
+		return nil
 	}
 	return nil
 }
@@ -67,6 +113,13 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 		}
 		errs = append(errs, server.AddPostStartHook("rbac/bootstrap-roles", func(hook genericapiserver.PostStartHookContext) error {
 			return bootstrap.Ensure(hook, c.Client, policy)
+		}))
+	}
+	errs = append(errs, server.AddPostStartHook("service-allocation", c.allocate))
+	if g := c.Nodes; g != nil {
+		errs = append(errs, server.AddPostStartHook("node-authorizer", func(hook genericapiserver.PostStartHookContext) error {
+			go g.Run(hook, c.Client)
+			return nil
 		}))
 	}
 	if c.Tokens.Metadata != nil {

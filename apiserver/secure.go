@@ -18,6 +18,7 @@ import (
 
 	"coracle.dev/coracle/apiserver/auth"
 	"coracle.dev/coracle/apiserver/auth/bootstraptoken"
+	"coracle.dev/coracle/apiserver/auth/nodeauthz"
 	"coracle.dev/coracle/apiserver/auth/rbac"
 	"coracle.dev/coracle/apiserver/auth/serviceaccount"
 	"coracle.dev/coracle/apiserver/transport"
@@ -148,6 +149,9 @@ func (c *Config) authorize() error {
 		case "AlwaysDeny":
 			z := authorizerfactory.NewAlwaysDenyAuthorizer()
 			add(mode, z, z)
+		case "Node":
+			c.Nodes = nodeauthz.NewGraph()
+			all = append(all, authorizerunion.NamedAuthorizer{AuthorizerName: mode, Authorizer: nodeauthz.New(c.Nodes)})
 		case "RBAC":
 			c.Roles = rbac.NewResolver(c.Informers)
 			z := rbac.New(c.Roles)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,19 @@ type Allocator struct {
 	// ranges has one or two entries of different families, that of the default family first.
 	ranges []*allocation.Addresses
 	ports  *allocation.Ports
+	// ready is closed when what services have is known. Nothing is handed out before.
+	ready chan struct{}
+
+	mu sync.Mutex
+	// pending holds, for services with an update under way, what it took and what it would drop. It is
+	// settled when the update is stored; guarded by mu.
+	pending map[allocation.Owner]stake
+}
+
+// stake is a set of addresses and ports.
+type stake struct {
+	ips   []netip.Addr
+	ports []int32
 }
 
 // NewAllocator returns an allocator over one or two ranges of addresses, the default one first.
@@ -26,7 +40,9 @@ func NewAllocator(ports *allocation.Ports, ranges ...*allocation.Addresses) (*Al
 	if len(ranges) == 0 || len(ranges) > 2 || len(ranges) == 2 && ranges[0].IPv6() == ranges[1].IPv6() {
 		return nil, fmt.Errorf("making service allocator: need one range of addresses, or one of IPv4 and one of IPv6")
 	}
-	return &Allocator{ranges: ranges, ports: ports}, nil
+	return &Allocator{
+		ranges: ranges, ports: ports, ready: make(chan struct{}), pending: map[allocation.Owner]stake{},
+	}, nil
 }
 
 func (a *Allocator) families() []corev1.IPFamily {
@@ -46,26 +62,68 @@ func (a *Allocator) of(f corev1.IPFamily) *allocation.Addresses {
 	return nil
 }
 
-// hand is what one request took and will give back. It is not safe for concurrent use.
+// hand is what one request took. It is not safe for concurrent use.
 type hand struct {
 	a      *Allocator
 	owner  allocation.Owner
 	dryRun bool
-	// undo runs if the write fails, done if it succeeds.
-	undo, done []func(context.Context) error
+	// again is set for updates, which may be tried more than once.
+	again bool
+	took  stake
 }
 
-func (h *hand) finish(ctx context.Context, success bool) {
-	run := h.undo
-	if success {
-		run = h.done
+// revert gives back what was taken for a service that was not stored.
+func (h *hand) revert(ctx context.Context) {
+	if !h.dryRun {
+		h.a.give(ctx, h.owner, h.took)
 	}
+}
+
+// give gives back what of the stake is the owner's.
+func (a *Allocator) give(ctx context.Context, owner allocation.Owner, s stake) {
 	ctx = context.WithoutCancel(ctx) // the client may be gone, its Service is not
-	for _, f := range run {
-		if err := f(ctx); err != nil {
-			klog.FromContext(ctx).Error(err, "Left to the repair of allocations", "service", klog.KRef(h.owner.Namespace, h.owner.Name))
+	for _, port := range s.ports {
+		a.ports.Give(port, owner)
+	}
+	for _, ip := range s.ips {
+		from := a.of(familyOf(ip))
+		if from == nil {
+			continue
+		}
+		if err := from.Give(ctx, ip, owner); err != nil {
+			klog.FromContext(ctx).Error(err, "Left to the repair of addresses", "service", klog.KRef(owner.Namespace, owner.Name))
 		}
 	}
+}
+
+// expect notes what an update took and what its old service had, until it is stored.
+func (a *Allocator) expect(owner allocation.Owner, took stake, old *corev1.Service) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.pending[owner]
+	s.ips = append(append(s.ips, took.ips...), allocation.AddressesOf(old)...)
+	s.ports = append(append(s.ports, took.ports...), allocation.PortsOf(old)...)
+	a.pending[owner] = s
+}
+
+// settle gives back what was pending and what the service, as stored, does not have.
+func (a *Allocator) settle(ctx context.Context, stored *corev1.Service) {
+	owner := allocation.Owner{Namespace: stored.Namespace, Name: stored.Name}
+	a.mu.Lock()
+	s, ok := a.pending[owner]
+	delete(a.pending, owner)
+	a.mu.Unlock()
+	if !ok {
+		return
+	}
+	var ips []netip.Addr
+	if needsClusterIP(stored) {
+		ips = allocation.AddressesOf(stored)
+	}
+	ports := allocation.PortsOf(stored)
+	s.ips = slices.DeleteFunc(s.ips, func(ip netip.Addr) bool { return slices.Contains(ips, ip) })
+	s.ports = slices.DeleteFunc(s.ports, func(p int32) bool { return slices.Contains(ports, p) })
+	a.give(ctx, owner, s)
 }
 
 // create fills in what a new service needs.
@@ -76,16 +134,12 @@ func (h *hand) create(ctx context.Context, s *corev1.Service) error {
 	return h.nodePorts(s, nil)
 }
 
-// update fills in what the service needs now, and gives back what it no longer has.
+// update fills in what the service needs now and did not have.
 func (h *hand) update(ctx context.Context, s, old *corev1.Service) error {
 	if err := h.addresses(ctx, s, old); err != nil {
 		return err
 	}
-	if err := h.nodePorts(s, old); err != nil {
-		return err
-	}
-	h.giveBack(s, old)
-	return nil
+	return h.nodePorts(s, old)
 }
 
 // addresses takes those addresses that the service has not, family by family.
@@ -139,7 +193,7 @@ func (h *hand) address(ctx context.Context, s *corev1.Service, from *allocation.
 		if err != nil {
 			return "", apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP: %w", err))
 		}
-		h.onFailure(func(ctx context.Context) error { return from.Give(ctx, ip, h.owner) })
+		h.took.ips = append(h.took.ips, ip)
 		return ip.String(), nil
 	}
 	ip, err := netip.ParseAddr(wanted)
@@ -150,20 +204,8 @@ func (h *hand) address(ctx context.Context, s *corev1.Service, from *allocation.
 		return "", invalid(s, field.ErrorList{field.Invalid(field.NewPath("spec", "clusterIPs"), s.Spec.ClusterIPs,
 			fmt.Sprintf("failed to allocate IP %v: %v", wanted, err))})
 	}
-	h.onFailure(func(ctx context.Context) error { return from.Give(ctx, ip, h.owner) })
+	h.took.ips = append(h.took.ips, ip)
 	return wanted, nil
-}
-
-func (h *hand) onFailure(f func(context.Context) error) {
-	if !h.dryRun {
-		h.undo = append(h.undo, f)
-	}
-}
-
-func (h *hand) onSuccess(f func(context.Context) error) {
-	if !h.dryRun {
-		h.done = append(h.done, f)
-	}
 }
 
 // nodePorts takes those node ports that the service has not. TCP and UDP on one port number share a node
@@ -206,12 +248,12 @@ func (h *hand) chosenPorts(s *corev1.Service, held map[int32]bool) error {
 		}
 		err := allocation.ErrPortAllocated
 		if !again {
-			err = h.a.ports.Take(p.NodePort, h.dryRun)
+			err = h.a.ports.Take(p.NodePort, h.owner, h.again, h.dryRun)
 		}
 		if err != nil {
 			return invalid(s, field.ErrorList{field.Invalid(field.NewPath("spec", "ports").Index(i).Child("nodePort"), p.NodePort, err.Error())})
 		}
-		h.takenPort(p.NodePort)
+		h.took.ports = append(h.took.ports, p.NodePort)
 	}
 	return nil
 }
@@ -231,11 +273,11 @@ func (h *hand) freePorts(s *corev1.Service, held map[int32]bool) error {
 			p.NodePort = shared
 			continue
 		}
-		port, err := h.a.ports.TakeAny(mine, h.dryRun)
+		port, err := h.a.ports.TakeAny(h.owner, mine, h.dryRun)
 		if err != nil {
 			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a nodePort: %w", err))
 		}
-		h.takenPort(port)
+		h.took.ports = append(h.took.ports, port)
 		p.NodePort, mine[port] = port, true
 	}
 	return nil
@@ -261,45 +303,22 @@ func sharedPort(s *corev1.Service, i int) int32 {
 func (h *hand) healthPort(s *corev1.Service, held map[int32]bool) error {
 	port := &s.Spec.HealthCheckNodePort
 	if *port == 0 {
-		got, err := h.a.ports.TakeAny(nil, h.dryRun)
+		got, err := h.a.ports.TakeAny(h.owner, nil, h.dryRun)
 		if err != nil {
 			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a HealthCheck NodePort: %w", err))
 		}
 		*port = got
-		h.takenPort(got)
+		h.took.ports = append(h.took.ports, got)
 		return nil
 	}
 	if held[*port] {
 		return nil
 	}
-	if err := h.a.ports.Take(*port, h.dryRun); err != nil {
+	if err := h.a.ports.Take(*port, h.owner, h.again, h.dryRun); err != nil {
 		return invalid(s, field.ErrorList{field.Invalid(field.NewPath("spec", "healthCheckNodePort"), *port, err.Error())})
 	}
-	h.takenPort(*port)
+	h.took.ports = append(h.took.ports, *port)
 	return nil
-}
-
-func (h *hand) takenPort(port int32) {
-	h.onFailure(func(context.Context) error { h.a.ports.Give(port); return nil })
-}
-
-// giveBack returns, once the service is stored, what it has no more.
-func (h *hand) giveBack(s, old *corev1.Service) {
-	var keeps []netip.Addr
-	if needsClusterIP(s) {
-		keeps = allocation.AddressesOf(s)
-	}
-	for _, ip := range allocation.AddressesOf(old) {
-		if from := h.a.of(familyOf(ip)); from != nil && !slices.Contains(keeps, ip) {
-			h.onSuccess(func(ctx context.Context) error { return from.Give(ctx, ip, h.owner) })
-		}
-	}
-	kept := allocation.PortsOf(s)
-	for _, port := range allocation.PortsOf(old) {
-		if !slices.Contains(kept, port) {
-			h.onSuccess(func(context.Context) error { h.a.ports.Give(port); return nil })
-		}
-	}
 }
 
 func invalid(s *corev1.Service, errs field.ErrorList) error {

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -28,66 +29,114 @@ const (
 
 // Allocate makes the store of services take addresses and ports of a, and give them back.
 func Allocate(services *registry.Storage, a *Allocator) {
-	services.BeginCreate = func(ctx context.Context, obj runtime.Object, options *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
-		s := obj.(*corev1.Service)
-		alignClusterIPs(s, nil)
-		h := a.hand(ctx, s, options.DryRun)
-		if err := h.create(ctx, s); err != nil {
-			h.finish(ctx, false)
-			return nil, err
+	services.BeginCreate = a.beginCreate
+	services.BeginUpdate = a.beginUpdate
+	services.AfterUpdate = func(obj runtime.Object, options *metav1.UpdateOptions) {
+		if s, ok := obj.(*corev1.Service); ok && !dryrun.IsDryRun(options.DryRun) {
+			ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+			defer cancel()
+			a.settle(ctx, s)
 		}
-		return h.finish, nil
-	}
-	services.BeginUpdate = func(ctx context.Context, obj, existing runtime.Object, options *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
-		s, old := obj.(*corev1.Service), existing.(*corev1.Service)
-		carryOver(s, old)
-		alignClusterIPs(s, old)
-		dropForeign(s, old)
-		h := a.hand(ctx, s, options.DryRun)
-		if err := h.update(ctx, s, old); err != nil {
-			h.finish(ctx, false)
-			return nil, err
-		}
-		return h.finish, nil
 	}
 	services.AfterDelete = func(obj runtime.Object, options *metav1.DeleteOptions) {
-		s, ok := obj.(*corev1.Service)
-		if !ok || dryrun.IsDryRun(options.DryRun) {
-			return
+		if s, ok := obj.(*corev1.Service); ok && !dryrun.IsDryRun(options.DryRun) {
+			a.afterDelete(s)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
-		defer cancel()
-		h := &hand{a: a, owner: allocation.Owner{Namespace: s.Namespace, Name: s.Name}}
-		h.giveBack(&corev1.Service{}, s)
-		h.finish(ctx, true)
 	}
 }
 
-func (a *Allocator) hand(ctx context.Context, s *corev1.Service, dryRun []string) *hand {
+func (a *Allocator) beginCreate(ctx context.Context, obj runtime.Object, options *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
+	s := obj.(*corev1.Service)
+	alignClusterIPs(s, nil)
+	h, err := a.hand(ctx, s, options.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.create(ctx, s); err != nil {
+		h.revert(ctx)
+		return nil, err
+	}
+	return func(ctx context.Context, success bool) {
+		if !success {
+			h.revert(ctx)
+		}
+	}, nil
+}
+
+// beginUpdate runs before the update is stored, and again if another was stored meanwhile. What it takes
+// and makes superfluous is settled after.
+func (a *Allocator) beginUpdate(ctx context.Context, obj, existing runtime.Object, options *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
+	s, old := obj.(*corev1.Service), existing.(*corev1.Service)
+	carryOver(s, old)
+	alignClusterIPs(s, old)
+	dropForeign(s, old)
+	h, err := a.hand(ctx, old, options.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	h.again = true
+	if err := h.update(ctx, s, old); err != nil {
+		h.revert(ctx)
+		return nil, err
+	}
+	return func(ctx context.Context, success bool) {
+		switch {
+		case !success:
+			h.revert(ctx)
+		case !h.dryRun:
+			a.expect(h.owner, h.took, old)
+		}
+	}, nil
+}
+
+func (a *Allocator) afterDelete(s *corev1.Service) {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if a.await(ctx) != nil {
+		return // what is known at the start does not hold the service any more
+	}
+	owner := allocation.Owner{Namespace: s.Namespace, Name: s.Name}
+	a.mu.Lock()
+	delete(a.pending, owner)
+	a.mu.Unlock()
+	a.give(ctx, owner, stake{ips: allocation.AddressesOf(s), ports: allocation.PortsOf(s)})
+}
+
+func (a *Allocator) hand(ctx context.Context, s *corev1.Service, dryRun []string) (*hand, error) {
 	owner := allocation.Owner{Namespace: s.Namespace, Name: s.Name}
 	if owner.Namespace == "" {
 		owner.Namespace = request.NamespaceValue(ctx)
 	}
-	return &hand{a: a, owner: owner, dryRun: dryrun.IsDryRun(dryRun)}
+	return &hand{a: a, owner: owner, dryRun: dryrun.IsDryRun(dryRun)}, a.await(ctx)
+}
+
+// await waits until it is known what is taken.
+func (a *Allocator) await(ctx context.Context) error {
+	select {
+	case <-a.ready:
+		return nil
+	case <-ctx.Done():
+		return apierrors.NewServiceUnavailable("addresses and ports of services are not known yet")
+	}
 }
 
 // Lister lists all services.
 type Lister func(context.Context) ([]corev1.Service, error)
 
-// Start notes what services have, before anything is handed out.
+// Start learns what services have. Until it is called, writes of services wait. It is called once.
 func (a *Allocator) Start(ctx context.Context, list Lister) error {
 	services, err := list(ctx)
 	if err != nil {
 		return fmt.Errorf("listing services: %w", err)
 	}
-	for i := range services {
-		a.ports.Hold(&services[i])
-	}
-	var errs []error
+	a.ports.Repair(services)
 	for _, r := range a.ranges {
-		errs = append(errs, r.Refresh(ctx))
+		if err := r.Refresh(ctx); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	close(a.ready)
+	return nil
 }
 
 // RunRepair repairs addresses now and then, until ctx ends.
@@ -104,6 +153,7 @@ func (a *Allocator) repair(ctx context.Context, list Lister) error {
 	if err != nil {
 		return fmt.Errorf("listing services: %w", err)
 	}
+	a.ports.Repair(services)
 	var errs []error
 	for _, r := range a.ranges {
 		errs = append(errs, r.Repair(ctx, services, time.Now()))
