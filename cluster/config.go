@@ -185,7 +185,9 @@ func (c *Config) Path(elem ...string) string {
 func Load(name string) (*Config, error) { return loadFile(configFile(name)) }
 
 // configFile is at the same place whatever DataDir is, so that a name is enough to find it.
-func configFile(name string) string { return filepath.Join(DataBase, name, "config.yaml") }
+func configFile(name string) string { return filepath.Join(configDir(name), "config.yaml") }
+
+func configDir(name string) string { return filepath.Join(DataBase, name) }
 
 func loadFile(path string) (*Config, error) {
 	data, err := os.ReadFile(path)

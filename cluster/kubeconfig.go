@@ -75,9 +75,9 @@ func ensureKubeconfig(c *Config, p *PKI, name string, l leaf, now time.Time) err
 // UserKubeconfig is the file that kubectl of the calling user reads first.
 func UserKubeconfig() string { return clientcmd.NewDefaultPathOptions().GetDefaultFilename() }
 
-// mergeKubeconfig puts the cluster's context into the user's kubeconfig and makes it the current
+// MergeKubeconfig puts the cluster's context into the user's kubeconfig and makes it the current
 // one. Everything else in the file stays.
-func mergeKubeconfig(c *Config, path string) error {
+func MergeKubeconfig(c *Config, path string) error {
 	ours, err := clientcmd.LoadFromFile(c.Kubeconfig("admin"))
 	if err != nil {
 		return err

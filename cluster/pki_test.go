@@ -113,7 +113,7 @@ current-context: work
 	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := mergeKubeconfig(c, path); err != nil {
+	if err := MergeKubeconfig(c, path); err != nil {
 		t.Fatal(err)
 	}
 	merged, err := clientcmd.LoadFromFile(path)

@@ -17,8 +17,7 @@ const maxSlots = 16
 
 // Settle returns the named cluster's configuration: the stored one where there is one, else
 // overrides completed with defaults and a slot that no other cluster of the machine has, which it
-// then stores. changed names the override flags; a stored value that one of them contradicts is
-// an error, since addresses and ports of a cluster are fixed by its first start.
+// then stores. An override that contradicts what a cluster was made with is an error.
 func Settle(overrides *Config) (*Config, error) {
 	setDefault(&overrides.Name, DefaultName)
 	if !nameRE.MatchString(overrides.Name) {
@@ -29,25 +28,38 @@ func Settle(overrides *Config) (*Config, error) {
 		return nil, fmt.Errorf("locking %s: %w", DataBase, err)
 	}
 	defer unlock()
-	stored, err := Load(overrides.Name)
-	switch {
-	case err == nil:
-		return merge(stored, overrides)
-	case !errors.Is(err, fs.ErrNotExist):
+	c, err := Plan(overrides)
+	if err != nil {
 		return nil, err
 	}
+	return c, c.save()
+}
+
+// Plan returns what Settle would, and stores nothing.
+func Plan(overrides *Config) (*Config, error) {
+	setDefault(&overrides.Name, DefaultName)
+	stored, err := Load(overrides.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fresh(overrides)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return merge(stored, overrides)
+}
+
+// fresh completes the configuration of a cluster that does not exist yet.
+func fresh(overrides *Config) (*Config, error) {
 	c := *overrides
+	var err error
 	if c.Slot, err = freeSlot(c.Name); err != nil {
 		return nil, err
 	}
-	if err := c.Complete(); err != nil {
-		return nil, err
-	}
-	return &c, c.save()
+	return &c, c.Complete()
 }
 
-// merge lets overrides that are set win over stored ones, and stores the result. What containers
-// and objects already depend on can't change.
+// merge lets overrides that are set win over stored ones. What containers and objects already depend
+// on can't change.
 func merge(stored, overrides *Config) (*Config, error) {
 	fixed := func(flag string, old, now any, set bool) error {
 		if set && old != now {
@@ -75,10 +87,7 @@ func merge(stored, overrides *Config) (*Config, error) {
 	if len(overrides.EtcdServers) > 0 {
 		c.EtcdServers = overrides.EtcdServers
 	}
-	if err := c.Complete(); err != nil {
-		return nil, err
-	}
-	return &c, c.save()
+	return &c, c.Complete()
 }
 
 func override[T comparable](field *T, value T) {

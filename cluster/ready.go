@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+)
+
+// dnsService is the Service at whose address every pod finds cluster DNS.
+const dnsService = "kube-dns"
+
+// ensureObjects makes the objects that a cluster has from its start.
+func ensureObjects(ctx context.Context, c *Config, cfg *rest.Config) error {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	if err := ensureDNSService(ctx, client, c); err != nil {
+		return fmt.Errorf("making Service %s: %w", dnsService, err)
+	}
+	return nil
+}
+
+// awaitReady makes the objects that a cluster has, and waits until its node is Ready.
+func awaitReady(ctx context.Context, c *Config, cfg *rest.Config, stage func(name, detail string)) error {
+	if err := ensureObjects(ctx, c, cfg); err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	if err := awaitNode(ctx, client, c.NodeName); err != nil {
+		return fmt.Errorf("waiting for node %s: %w", c.NodeName, err)
+	}
+	stage(StageNode, fmt.Sprintf("%s (%s)", c.NodeName, c.NodeIP))
+	stage(StageReady, "")
+	return nil
+}
+
+func awaitNode(ctx context.Context, client kubernetes.Interface, name string) error {
+	selector := fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = selector
+			return client.CoreV1().Nodes().List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = selector
+			return client.CoreV1().Nodes().Watch(ctx, o)
+		},
+	}
+	_, err := watchtools.UntilWithSync(ctx, lw, &corev1.Node{}, nil, func(e watch.Event) (bool, error) {
+		node, ok := e.Object.(*corev1.Node)
+		if !ok || e.Type == watch.Deleted {
+			return false, nil
+		}
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady {
+				return condition.Status == corev1.ConditionTrue, nil
+			}
+		}
+		return false, nil
+	})
+	return err
+}
+
+// ensureDNSService makes the Service once. Its endpoints are kept by the node agents, and each
+// node's pods ask the DNS server of their own node.
+func ensureDNSService(ctx context.Context, client kubernetes.Interface, c *Config) error {
+	services := client.CoreV1().Services(metav1.NamespaceSystem)
+	if _, err := services.Get(ctx, dnsService, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		return err
+	}
+	local := corev1.ServiceInternalTrafficPolicyLocal
+	_, err := services.Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: dnsService, Namespace: metav1.NamespaceSystem, Labels: map[string]string{
+			"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
+		Spec: corev1.ServiceSpec{
+			ClusterIP:             c.ClusterDNS().String(),
+			InternalTrafficPolicy: &local,
+			Ports: []corev1.ServicePort{
+				{Name: "dns", Protocol: corev1.ProtocolUDP, Port: 53, TargetPort: intstr.FromInt32(53)},
+				{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: 53, TargetPort: intstr.FromInt32(53)},
+			},
+		},
+	}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func rangesByFlag(c *Config) map[string]netip.Prefix {
+	return map[string]netip.Prefix{"cluster-cidr": c.ClusterCIDR, "service-cluster-ip-range": c.ServiceClusterIPRange}
+}

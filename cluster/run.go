@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"coracle.dev/coracle/apiserver"
+	"coracle.dev/coracle/cluster/preflight"
+	"coracle.dev/coracle/controllers"
+	"coracle.dev/coracle/nodeagent"
+	"coracle.dev/coracle/scheduler"
+)
+
+// Run runs the cluster in this process until ctx ends or a part fails. Containers outlive it.
+//
+// report hears of each stage of the start; StageReady comes last, when the node is Ready.
+func Run(ctx context.Context, c *Config, report Progress) error {
+	begin := time.Now()
+	stage := func(name, detail string) { report(Event{Stage: name, Detail: detail, Took: time.Since(begin)}) }
+	release, err := hold(c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := refuse(Check(ctx, c)); err != nil {
+		return err
+	}
+	stage(StagePreflight, "")
+	r, err := newRunner(ctx, c, begin)
+	if err != nil {
+		return err
+	}
+	stage(StageCertificates, "")
+	r.add("node agent", func(ctx context.Context) error {
+		return nodeagent.Run(ctx, r.as("system:node:"+c.NodeName, user.NodesGroup), agentOptions(c, r.pki))
+	})
+	r.afterReady("start", func(ctx context.Context) error {
+		stage(StageAPIServer, fmt.Sprintf("https://127.0.0.1:%d", c.SecurePort))
+		return awaitReady(ctx, c, r.as("kubernetes-admin", user.SystemPrivilegedGroup), stage)
+	})
+	return r.run(ctx)
+}
+
+// RunServer runs the cluster without a node until ctx ends or a part fails.
+func RunServer(ctx context.Context, c *Config) error {
+	release, err := hold(c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	r, err := newRunner(ctx, c, time.Now())
+	if err != nil {
+		return err
+	}
+	r.afterReady("start", func(ctx context.Context) error {
+		return ensureObjects(ctx, c, r.as("kubernetes-admin", user.SystemPrivilegedGroup))
+	})
+	return r.run(ctx)
+}
+
+// runner runs an API server and, around it, the parts that are its clients.
+type runner struct {
+	pki    *PKI
+	server *apiserver.Server
+	parts  []part
+}
+
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// newRunner makes what is on disk before any part runs, the API server, and the control loops.
+func newRunner(ctx context.Context, c *Config, now time.Time) (*runner, error) {
+	r := &runner{}
+	var err error
+	if r.pki, err = ensurePKI(c, now); err != nil {
+		return nil, err
+	}
+	if err := ensureKubeconfigs(c, r.pki, now); err != nil {
+		return nil, err
+	}
+	if r.server, err = newAPIServer(ctx, c, r.pki); err != nil {
+		return nil, fmt.Errorf("making the API server: %w", err)
+	}
+	r.afterReady("controllers", func(ctx context.Context) error {
+		return controllers.Run(ctx, r.as("system:kube-controller-manager"), controllers.Options{ClusterName: c.Name, RootCA: r.pki.CAPEM()})
+	})
+	r.afterReady("scheduler", func(ctx context.Context) error {
+		return scheduler.Run(ctx, r.as("system:kube-scheduler"), scheduler.Options{})
+	})
+	return r, nil
+}
+
+// as is a client's configuration that calls the API server in process, as a user of that name.
+func (r *runner) as(name string, groups ...string) *rest.Config {
+	return r.server.ClientConfig(&user.DefaultInfo{Name: name, Groups: append(groups, user.AllAuthenticated)})
+}
+
+// add gives the runner a part that bears an API server that is not ready yet.
+func (r *runner) add(name string, run func(context.Context) error) {
+	r.parts = append(r.parts, part{name, run})
+}
+
+// afterReady gives it a part that is started when the API server is ready.
+func (r *runner) afterReady(name string, run func(context.Context) error) {
+	r.add(name, func(ctx context.Context) error {
+		select {
+		case <-r.server.Ready():
+			return run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+}
+
+// run begins with the server and ends with it, so that the parts' last writes arrive. The failure
+// of one ends all.
+func (r *runner) run(ctx context.Context) error {
+	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServer()
+	g, partsCtx := errgroup.WithContext(ctx)
+	served := make(chan error, 1)
+	g.Go(func() error {
+		go func() { served <- r.server.Run(serverCtx) }()
+		select {
+		case err := <-served:
+			served <- nil // heard
+			return errors.Join(errors.New("the API server ended"), err)
+		case <-partsCtx.Done():
+			return nil
+		}
+	})
+	for _, p := range r.parts {
+		g.Go(func() error {
+			logger := klog.LoggerWithName(klog.FromContext(partsCtx), p.name)
+			err := p.run(klog.NewContext(partsCtx, logger))
+			if err == nil || partsCtx.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return fmt.Errorf("%s: %w", p.name, err)
+		})
+	}
+	err := g.Wait()
+	stopServer()
+	return errors.Join(err, <-served)
+}
+
+// refuse makes an error of the findings that keep a cluster from starting, and logs the others.
+func refuse(findings []preflight.Finding) error {
+	var errs []error
+	for _, f := range findings {
+		switch f.Level {
+		case preflight.Failure:
+			errs = append(errs, fmt.Errorf("%s: %s; remedy: %s", f.Check, f.Detail, f.Remedy))
+		case preflight.Warning:
+			klog.InfoS("Preflight warning", "check", f.Check, "detail", f.Detail, "remedy", f.Remedy)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Check runs the preflight checks for a cluster that does not run.
+func Check(ctx context.Context, c *Config) []preflight.Finding {
+	t := preflight.Target{DataDir: c.DataDir, Own: []string{c.Bridge}}
+	if pid := Running(c); pid == 0 || pid == os.Getpid() {
+		t.Ports = map[string]int{"secure-port": c.SecurePort, "agent-port": c.AgentPort}
+		t.Ranges = rangesByFlag(c)
+	}
+	return preflight.Run(ctx, t)
+}
