@@ -2,11 +2,14 @@ package storage
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -121,6 +124,43 @@ func TestCorruptLogIsNamed(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestExternal(t *testing.T) {
+	c := embed.NewConfig()
+	c.Dir, c.UnsafeNoFsync, c.LogLevel, c.LogOutputs = t.TempDir(), true, "panic", []string{os.DevNull}
+	c.TickMs, c.ElectionMs = 10, 100
+	free := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	c.ListenClientUrls, c.ListenPeerUrls = []url.URL{free}, []url.URL{free}
+	c.AdvertiseClientUrls, c.AdvertisePeerUrls = []url.URL{free}, []url.URL{free}
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	server, err := embed.StartEtcd(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	<-server.Server.ReadyNotify()
+
+	b, err := Open(t.Context(), Options{Servers: []string{"http://" + server.Clients[0].Addr().String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if b.Embedded() {
+		t.Error("it is taken for embedded")
+	}
+	if err := b.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s := configMaps(t, b, Protobuf)
+	in := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Data: map[string]string{"k": "v"}}
+	if err := s.Create(t.Context(), "/configmaps/x/a", in, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := v3client.New(server.Server).Get(t.Context(), "/registry/configmaps/x/a")
+	if err != nil || kv.Count != 1 {
+		t.Errorf("the key is not where Kubernetes looks for it: %v, %v", kv, err)
 	}
 }
 

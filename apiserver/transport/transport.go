@@ -55,6 +55,8 @@ func (s *Server) ClientConfig(u user.Info) *rest.Config {
 		Host:      Host,
 		Transport: &roundTripper{server: s, user: u},
 		QPS:       -1,
+		// Deprecation warnings are for authors of manifests; nobody reads them here.
+		WarningHandler: rest.NoWarnings{},
 		ContentConfig: rest.ContentConfig{
 			ContentType:        "application/vnd.kubernetes.protobuf",
 			AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
