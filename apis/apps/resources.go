@@ -27,19 +27,24 @@ func Resources() []*resource.Descriptor {
 
 var controllerRevisions = resource.Resource[*appsv1.ControllerRevision]{
 	Version: v1, Kind: "ControllerRevision", Plural: "controllerrevisions",
-	New:     func() *appsv1.ControllerRevision { return &appsv1.ControllerRevision{} },
-	NewList: func() runtime.Object { return &appsv1.ControllerRevisionList{} },
-	Columns: controllerRevisionColumns,
+	New:            func() *appsv1.ControllerRevision { return &appsv1.ControllerRevision{} },
+	NewList:        func() runtime.Object { return &appsv1.ControllerRevisionList{} },
+	Columns:        controllerRevisionColumns,
+	Validate:       validateControllerRevision,
+	ValidateUpdate: validateControllerRevisionUpdate,
 }
 
 var daemonSets = resource.Resource[*appsv1.DaemonSet]{
 	Version: v1, Kind: "DaemonSet", Plural: "daemonsets", ShortNames: []string{"ds"}, Categories: []string{"all"},
-	New:     func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} },
-	NewList: func() runtime.Object { return &appsv1.DaemonSetList{} },
-	Spec:    func(o *appsv1.DaemonSet) any { return &o.Spec },
-	Status:  func(o *appsv1.DaemonSet) any { return &o.Status },
-	Default: defaultDaemonSet,
-	Columns: daemonSetColumns,
+	New:                  func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} },
+	NewList:              func() runtime.Object { return &appsv1.DaemonSetList{} },
+	Spec:                 func(o *appsv1.DaemonSet) any { return &o.Spec },
+	Status:               func(o *appsv1.DaemonSet) any { return &o.Status },
+	Default:              defaultDaemonSet,
+	Columns:              daemonSetColumns,
+	Validate:             validateDaemonSet,
+	ValidateUpdate:       validateDaemonSetUpdate,
+	ValidateStatusUpdate: validateDaemonSetStatus,
 }
 
 var deployments = resource.Resource[*appsv1.Deployment]{
@@ -54,8 +59,11 @@ var deployments = resource.Resource[*appsv1.Deployment]{
 		StatusReplicas: func(o *appsv1.Deployment) int32 { return o.Status.Replicas },
 		Selector:       func(o *appsv1.Deployment) string { return selectorText(o.Spec.Selector) },
 	},
-	Default: defaultDeployment,
-	Columns: deploymentColumns,
+	Default:              defaultDeployment,
+	Columns:              deploymentColumns,
+	Validate:             validateDeployment,
+	ValidateUpdate:       validateDeploymentUpdate,
+	ValidateStatusUpdate: validateDeploymentStatus,
 }
 
 var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
@@ -74,8 +82,11 @@ var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
 		StatusReplicas: func(o *appsv1.ReplicaSet) int32 { return o.Status.Replicas },
 		Selector:       func(o *appsv1.ReplicaSet) string { return selectorText(o.Spec.Selector) },
 	},
-	Default: defaultReplicaSet,
-	Columns: replicaSetColumns,
+	Default:              defaultReplicaSet,
+	Columns:              replicaSetColumns,
+	Validate:             validateReplicaSet,
+	ValidateUpdate:       validateReplicaSetUpdate,
+	ValidateStatusUpdate: validateReplicaSetStatus,
 }
 
 var statefulSets = resource.Resource[*appsv1.StatefulSet]{
@@ -90,8 +101,11 @@ var statefulSets = resource.Resource[*appsv1.StatefulSet]{
 		StatusReplicas: func(o *appsv1.StatefulSet) int32 { return o.Status.Replicas },
 		Selector:       func(o *appsv1.StatefulSet) string { return selectorText(o.Spec.Selector) },
 	},
-	Default: defaultStatefulSet,
-	Columns: statefulSetColumns,
+	Default:              defaultStatefulSet,
+	Columns:              statefulSetColumns,
+	Validate:             validateStatefulSetCreate,
+	ValidateUpdate:       validateStatefulSetUpdate,
+	ValidateStatusUpdate: validateStatefulSetStatus,
 }
 
 func orZero(p *int32) int32 {

@@ -22,12 +22,14 @@ func Resources() []*resource.Descriptor {
 
 var cronJobs = resource.Resource[*batchv1.CronJob]{
 	Version: v1, Kind: "CronJob", Plural: "cronjobs", ShortNames: []string{"cj"}, Categories: []string{"all"},
-	New:     func() *batchv1.CronJob { return &batchv1.CronJob{} },
-	NewList: func() runtime.Object { return &batchv1.CronJobList{} },
-	Spec:    func(o *batchv1.CronJob) any { return &o.Spec },
-	Status:  func(o *batchv1.CronJob) any { return &o.Status },
-	Default: defaultCronJob,
-	Columns: cronJobColumns,
+	New:            func() *batchv1.CronJob { return &batchv1.CronJob{} },
+	NewList:        func() runtime.Object { return &batchv1.CronJobList{} },
+	Spec:           func(o *batchv1.CronJob) any { return &o.Spec },
+	Status:         func(o *batchv1.CronJob) any { return &o.Status },
+	Default:        defaultCronJob,
+	Columns:        cronJobColumns,
+	Validate:       validateCronJob,
+	ValidateUpdate: validateCronJobUpdate,
 }
 
 var jobs = resource.Resource[*batchv1.Job]{
@@ -39,8 +41,11 @@ var jobs = resource.Resource[*batchv1.Job]{
 	Fields: func(o *batchv1.Job) fields.Set {
 		return fields.Set{"status.successful": strconv.Itoa(int(o.Status.Succeeded))}
 	},
-	FieldNames:       []string{"status.successful"},
-	Default:          defaultJob,
-	PrepareForCreate: prepareJob,
-	Columns:          jobColumns,
+	FieldNames:           []string{"status.successful"},
+	Default:              defaultJob,
+	PrepareForCreate:     prepareJob,
+	Columns:              jobColumns,
+	Validate:             validateJob,
+	ValidateUpdate:       validateJobUpdate,
+	ValidateStatusUpdate: validateJobStatus,
 }

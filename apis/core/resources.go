@@ -24,10 +24,12 @@ func Resources() []*resource.Descriptor {
 
 var configMaps = resource.Resource[*corev1.ConfigMap]{
 	Version: v1, Kind: "ConfigMap", Plural: "configmaps", ShortNames: []string{"cm"},
-	New:     func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
-	NewList: func() runtime.Object { return &corev1.ConfigMapList{} },
-	Indexed: "metadata.name",
-	Columns: configMapColumns,
+	New:            func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
+	NewList:        func() runtime.Object { return &corev1.ConfigMapList{} },
+	Indexed:        "metadata.name",
+	Columns:        configMapColumns,
+	Validate:       validateConfigMap,
+	ValidateUpdate: validateConfigMapUpdate,
 }
 
 var endpoints = resource.Resource[*corev1.Endpoints]{
@@ -37,6 +39,8 @@ var endpoints = resource.Resource[*corev1.Endpoints]{
 	AllowCreateOnUpdate: true,
 	Default:             defaultEndpoints,
 	Columns:             endpointsColumns,
+	Validate:            validateEndpoints,
+	ValidateUpdate:      validateEndpointsUpdate,
 }
 
 var events = resource.Resource[*corev1.Event]{
@@ -47,6 +51,8 @@ var events = resource.Resource[*corev1.Event]{
 	FieldNames:          eventFieldNames,
 	AllowCreateOnUpdate: true,
 	Columns:             eventColumns,
+	Validate:            validateEvent,
+	ValidateUpdate:      validateEventUpdate,
 }
 
 var limitRanges = resource.Resource[*corev1.LimitRange]{
@@ -56,60 +62,73 @@ var limitRanges = resource.Resource[*corev1.LimitRange]{
 	AllowCreateOnUpdate: true,
 	Default:             defaultLimitRange,
 	Columns:             limitRangeColumns,
+	Validate:            validateLimitRange,
+	ValidateUpdate:      validateLimitRangeUpdate,
 }
 
 var namespaces = resource.Resource[*corev1.Namespace]{
 	Version: v1, Kind: "Namespace", Plural: "namespaces", ShortNames: []string{"ns"}, ClusterScoped: true,
-	New:              func() *corev1.Namespace { return &corev1.Namespace{} },
-	NewList:          func() runtime.Object { return &corev1.NamespaceList{} },
-	Spec:             func(o *corev1.Namespace) any { return &o.Spec },
-	Status:           func(o *corev1.Namespace) any { return &o.Status },
-	NoGeneration:     true,
-	ValidateName:     validation.NameIsDNSLabel,
-	Fields:           namespaceFields,
-	FieldNames:       []string{"status.phase", "name"},
-	Default:          defaultNamespace,
-	PrepareForCreate: prepareNamespace,
-	PrepareForUpdate: prepareNamespaceUpdate,
-	Columns:          namespaceColumns,
+	New:                  func() *corev1.Namespace { return &corev1.Namespace{} },
+	NewList:              func() runtime.Object { return &corev1.NamespaceList{} },
+	Spec:                 func(o *corev1.Namespace) any { return &o.Spec },
+	Status:               func(o *corev1.Namespace) any { return &o.Status },
+	NoGeneration:         true,
+	ValidateName:         validation.NameIsDNSLabel,
+	Fields:               namespaceFields,
+	FieldNames:           []string{"status.phase", "name"},
+	Default:              defaultNamespace,
+	PrepareForCreate:     prepareNamespace,
+	PrepareForUpdate:     prepareNamespaceUpdate,
+	Columns:              namespaceColumns,
+	Validate:             validateNamespace,
+	ValidateUpdate:       validateNamespaceUpdate,
+	ValidateStatusUpdate: validateNamespaceStatus,
 }
 
 var nodes = resource.Resource[*corev1.Node]{
 	Version: v1, Kind: "Node", Plural: "nodes", ShortNames: []string{"no"}, ClusterScoped: true,
-	New:          func() *corev1.Node { return &corev1.Node{} },
-	NewList:      func() runtime.Object { return &corev1.NodeList{} },
-	Spec:         func(o *corev1.Node) any { return &o.Spec },
-	Status:       func(o *corev1.Node) any { return &o.Status },
-	NoGeneration: true,
-	Fields:       nodeFields,
-	FieldNames:   []string{"spec.unschedulable"},
-	Indexed:      "metadata.name",
-	Default:      defaultNode,
-	Columns:      nodeColumns,
+	New:                  func() *corev1.Node { return &corev1.Node{} },
+	NewList:              func() runtime.Object { return &corev1.NodeList{} },
+	Spec:                 func(o *corev1.Node) any { return &o.Spec },
+	Status:               func(o *corev1.Node) any { return &o.Status },
+	NoGeneration:         true,
+	Fields:               nodeFields,
+	FieldNames:           []string{"spec.unschedulable"},
+	Indexed:              "metadata.name",
+	Default:              defaultNode,
+	Columns:              nodeColumns,
+	Validate:             validateNode,
+	ValidateUpdate:       validateNodeUpdate,
+	ValidateStatusUpdate: validateNodeStatus,
 }
 
 var persistentVolumeClaims = resource.Resource[*corev1.PersistentVolumeClaim]{
 	Version: v1, Kind: "PersistentVolumeClaim", Plural: "persistentvolumeclaims", ShortNames: []string{"pvc"},
-	New:              func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} },
-	NewList:          func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
-	Spec:             func(o *corev1.PersistentVolumeClaim) any { return &o.Spec },
-	Status:           func(o *corev1.PersistentVolumeClaim) any { return &o.Status },
-	NoGeneration:     true,
-	Default:          defaultPersistentVolumeClaim,
-	PrepareForCreate: prepareClaim,
-	PrepareForUpdate: func(c, _ *corev1.PersistentVolumeClaim) { prepareClaim(c) },
-	Columns:          persistentVolumeClaimColumns,
+	New:                  func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} },
+	NewList:              func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
+	Spec:                 func(o *corev1.PersistentVolumeClaim) any { return &o.Spec },
+	Status:               func(o *corev1.PersistentVolumeClaim) any { return &o.Status },
+	NoGeneration:         true,
+	Default:              defaultPersistentVolumeClaim,
+	PrepareForCreate:     prepareClaim,
+	PrepareForUpdate:     func(c, _ *corev1.PersistentVolumeClaim) { prepareClaim(c) },
+	Columns:              persistentVolumeClaimColumns,
+	Validate:             validateClaim,
+	ValidateUpdate:       validateClaimUpdate,
+	ValidateStatusUpdate: validateClaimStatus,
 }
 
 var persistentVolumes = resource.Resource[*corev1.PersistentVolume]{
 	Version: v1, Kind: "PersistentVolume", Plural: "persistentvolumes", ShortNames: []string{"pv"}, ClusterScoped: true,
-	New:          func() *corev1.PersistentVolume { return &corev1.PersistentVolume{} },
-	NewList:      func() runtime.Object { return &corev1.PersistentVolumeList{} },
-	Spec:         func(o *corev1.PersistentVolume) any { return &o.Spec },
-	Status:       func(o *corev1.PersistentVolume) any { return &o.Status },
-	NoGeneration: true,
-	Default:      defaultPersistentVolume,
-	Columns:      persistentVolumeColumns,
+	New:            func() *corev1.PersistentVolume { return &corev1.PersistentVolume{} },
+	NewList:        func() runtime.Object { return &corev1.PersistentVolumeList{} },
+	Spec:           func(o *corev1.PersistentVolume) any { return &o.Spec },
+	Status:         func(o *corev1.PersistentVolume) any { return &o.Status },
+	NoGeneration:   true,
+	Default:        defaultPersistentVolume,
+	Columns:        persistentVolumeColumns,
+	Validate:       validateVolume,
+	ValidateUpdate: validateVolumeUpdate,
 }
 
 var pods = resource.Resource[*corev1.Pod]{
@@ -134,11 +153,13 @@ var pods = resource.Resource[*corev1.Pod]{
 
 var podTemplates = resource.Resource[*corev1.PodTemplate]{
 	Version: v1, Kind: "PodTemplate", Plural: "podtemplates",
-	New:     func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
-	NewList: func() runtime.Object { return &corev1.PodTemplateList{} },
-	Spec:    func(o *corev1.PodTemplate) any { return &o.Template },
-	Default: defaultPodTemplate,
-	Columns: podTemplateColumns,
+	New:            func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
+	NewList:        func() runtime.Object { return &corev1.PodTemplateList{} },
+	Spec:           func(o *corev1.PodTemplate) any { return &o.Template },
+	Default:        defaultPodTemplate,
+	Columns:        podTemplateColumns,
+	Validate:       validatePodTemplate,
+	ValidateUpdate: validatePodTemplateUpdate,
 }
 
 var replicationControllers = resource.Resource[*corev1.ReplicationController]{
@@ -157,30 +178,38 @@ var replicationControllers = resource.Resource[*corev1.ReplicationController]{
 			return labels.Set(o.Spec.Selector).AsSelector().String()
 		},
 	},
-	Default: defaultReplicationController,
-	Columns: replicationControllerColumns,
+	Default:              defaultReplicationController,
+	Columns:              replicationControllerColumns,
+	Validate:             validateReplicationController,
+	ValidateUpdate:       validateReplicationControllerUpdate,
+	ValidateStatusUpdate: validateReplicationControllerStatus,
 }
 
 var resourceQuotas = resource.Resource[*corev1.ResourceQuota]{
 	Version: v1, Kind: "ResourceQuota", Plural: "resourcequotas", ShortNames: []string{"quota"},
-	New:          func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} },
-	NewList:      func() runtime.Object { return &corev1.ResourceQuotaList{} },
-	Spec:         func(o *corev1.ResourceQuota) any { return &o.Spec },
-	Status:       func(o *corev1.ResourceQuota) any { return &o.Status },
-	NoGeneration: true,
-	Default:      defaultResourceQuota,
-	Columns:      resourceQuotaColumns,
+	New:                  func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} },
+	NewList:              func() runtime.Object { return &corev1.ResourceQuotaList{} },
+	Spec:                 func(o *corev1.ResourceQuota) any { return &o.Spec },
+	Status:               func(o *corev1.ResourceQuota) any { return &o.Status },
+	NoGeneration:         true,
+	Default:              defaultResourceQuota,
+	Columns:              resourceQuotaColumns,
+	Validate:             validateResourceQuota,
+	ValidateUpdate:       validateResourceQuotaUpdate,
+	ValidateStatusUpdate: validateResourceQuotaStatus,
 }
 
 var secrets = resource.Resource[*corev1.Secret]{
 	Version: v1, Kind: "Secret", Plural: "secrets",
-	New:        func() *corev1.Secret { return &corev1.Secret{} },
-	NewList:    func() runtime.Object { return &corev1.SecretList{} },
-	Fields:     secretFields,
-	FieldNames: []string{"type"},
-	Indexed:    "metadata.name",
-	Default:    defaultSecret,
-	Columns:    secretColumns,
+	New:            func() *corev1.Secret { return &corev1.Secret{} },
+	NewList:        func() runtime.Object { return &corev1.SecretList{} },
+	Fields:         secretFields,
+	FieldNames:     []string{"type"},
+	Indexed:        "metadata.name",
+	Default:        defaultSecret,
+	Columns:        secretColumns,
+	Validate:       validateSecret,
+	ValidateUpdate: validateSecretUpdate,
 }
 
 var serviceAccounts = resource.Resource[*corev1.ServiceAccount]{
@@ -192,15 +221,18 @@ var serviceAccounts = resource.Resource[*corev1.ServiceAccount]{
 
 var services = resource.Resource[*corev1.Service]{
 	Version: v1, Kind: "Service", Plural: "services", ShortNames: []string{"svc"}, Categories: []string{"all"},
-	New:                 func() *corev1.Service { return &corev1.Service{} },
-	NewList:             func() runtime.Object { return &corev1.ServiceList{} },
-	Spec:                func(o *corev1.Service) any { return &o.Spec },
-	Status:              func(o *corev1.Service) any { return &o.Status },
-	NoGeneration:        true,
-	ValidateName:        validation.NameIsDNS1035Label,
-	Fields:              serviceFields,
-	FieldNames:          []string{"spec.clusterIP", "spec.type"},
-	AllowCreateOnUpdate: true,
-	Default:             defaultService,
-	Columns:             serviceColumns,
+	New:                  func() *corev1.Service { return &corev1.Service{} },
+	NewList:              func() runtime.Object { return &corev1.ServiceList{} },
+	Spec:                 func(o *corev1.Service) any { return &o.Spec },
+	Status:               func(o *corev1.Service) any { return &o.Status },
+	NoGeneration:         true,
+	ValidateName:         validation.NameIsDNS1035Label,
+	Fields:               serviceFields,
+	FieldNames:           []string{"spec.clusterIP", "spec.type"},
+	AllowCreateOnUpdate:  true,
+	Default:              defaultService,
+	Columns:              serviceColumns,
+	Validate:             validateService,
+	ValidateUpdate:       validateServiceUpdate,
+	ValidateStatusUpdate: validateServiceStatusUpdate,
 }

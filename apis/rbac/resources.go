@@ -28,6 +28,8 @@ var clusterRoleBindings = resource.Resource[*rbacv1.ClusterRoleBinding]{
 	AllowCreateOnUpdate: true,
 	Default:             defaultClusterRoleBinding,
 	Columns:             clusterRoleBindingColumns,
+	Validate:            validateClusterRoleBinding,
+	ValidateUpdate:      validateClusterRoleBindingUpdate,
 }
 
 var clusterRoles = resource.Resource[*rbacv1.ClusterRole]{
@@ -37,6 +39,8 @@ var clusterRoles = resource.Resource[*rbacv1.ClusterRole]{
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
 	Columns:             clusterRoleColumns,
+	Validate:            validateClusterRole,
+	ValidateUpdate:      validateClusterRoleUpdate,
 }
 
 var roleBindings = resource.Resource[*rbacv1.RoleBinding]{
@@ -47,6 +51,8 @@ var roleBindings = resource.Resource[*rbacv1.RoleBinding]{
 	AllowCreateOnUpdate: true,
 	Default:             defaultRoleBinding,
 	Columns:             roleBindingColumns,
+	Validate:            validateRoleBinding,
+	ValidateUpdate:      validateRoleBindingUpdate,
 }
 
 var roles = resource.Resource[*rbacv1.Role]{
@@ -56,4 +62,6 @@ var roles = resource.Resource[*rbacv1.Role]{
 	ValidateName:        path.ValidatePathSegmentName,
 	AllowCreateOnUpdate: true,
 	Columns:             roleColumns,
+	Validate:            validateRole,
+	ValidateUpdate:      validateRoleUpdate,
 }
