@@ -18,7 +18,7 @@ import (
 	"context"
 	"os"
 
-	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
+	upstream "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
@@ -59,7 +59,7 @@ func main() {
 			return newService(service, sandbox), nil
 		},
 	})
-	shim.RunShim(context.Background(), manager.NewShimManager("io.containerd.runc.v2"), func(c *shim.Config) {
+	shim.RunShim(context.Background(), manager{upstream.NewShimManager("io.containerd.runc.v2")}, func(c *shim.Config) {
 		// Nobody reads a log pipe of ours: standard error is containerd's log.
 		c.NoSetupLogger = sandbox
 	})

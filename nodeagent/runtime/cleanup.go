@@ -85,7 +85,7 @@ func Cleanup(ctx context.Context, c Config) error {
 	}
 	var errs []error
 	for _, dir := range []string{
-		c.persistentDir(), c.stateDir(), c.socketDir(), c.helperDir(), c.RegistryConfigDir, c.CNIConfDir,
+		c.persistentDir(), c.stateDir(), c.runcDir(), c.socketDir(), c.helperDir(), c.RegistryConfigDir, c.CNIConfDir,
 		c.configFile(), c.logFile(), c.logFile() + ".1", c.recordFile(), c.socket(), c.socket() + ".ttrpc", c.lockFile(),
 	} {
 		if err := os.RemoveAll(dir); err != nil {

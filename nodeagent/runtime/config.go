@@ -88,6 +88,7 @@ func (c Config) socket() string          { return filepath.Join(c.RunDir, "conta
 func (c Config) recordFile() string      { return filepath.Join(c.RunDir, "containerd.json") }
 func (c Config) lockFile() string        { return filepath.Join(c.RunDir, "containerd.lock") }
 func (c Config) stateDir() string        { return filepath.Join(c.RunDir, "containerd") }
+func (c Config) runcDir() string         { return filepath.Join(c.RunDir, "runc") }
 func (c Config) persistentDir() string   { return filepath.Join(c.RootDir, "containerd") }
 func (c Config) helperDir() string       { return filepath.Join(c.RootDir, "helpers") }
 func (c Config) helper(n string) string  { return filepath.Join(c.helperDir(), n) }

@@ -58,7 +58,7 @@ func newNode(t testing.TB, change ...func(*Config)) *node {
 	}
 	n := &node{t: t, config: c, cgroup: "/coracle-test-" + filepath.Base(dir)}
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || os.Getenv("RT_LOG") != "" {
 			t.Log(logTail(c))
 		}
 		n.cleanUp()
@@ -84,9 +84,12 @@ func (n *node) start() {
 		before.stopping = true
 		before.mu.Unlock()
 	}
-	ctx, cancel := context.WithTimeout(n.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithCancel(n.t.Context())
 	n.t.Cleanup(cancel)
+	// What bounds the start must not bound the runtime's life.
+	late := time.AfterFunc(30*time.Second, cancel)
 	r, err := Start(ctx, n.config)
+	late.Stop()
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -81,6 +81,7 @@ required_plugins = ['io.containerd.grpc.v1.cri', '{{.SandboxPlugin}}']
     pod_annotations = ['coracle.dev/*']
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'{{.DefaultHandler}}'.options]
       BinaryName = '{{.Runc}}'
+      Root = '{{.RuncRoot}}'
       SystemdCgroup = false
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'{{.StockHandler}}']
     runtime_type = 'io.containerd.runc.v2'
@@ -88,6 +89,7 @@ required_plugins = ['io.containerd.grpc.v1.cri', '{{.SandboxPlugin}}']
     pod_annotations = ['coracle.dev/*']
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'{{.StockHandler}}'.options]
       BinaryName = '{{.Runc}}'
+      Root = '{{.RuncRoot}}'
       SystemdCgroup = false
 `))
 
@@ -105,7 +107,7 @@ func renderConfig(c Config, h host) ([]byte, error) {
 		"OOMScore": score, "RestrictOOM": !h.sysResource, "NoSync": c.AsyncMetadata,
 		"SandboxPlugin": sandboxPlugin, "Sandboxer": sandbox.ID, "SocketDir": c.socketDir(),
 		"Holder": c.helper(holderName), "Shim": c.helper(shimName), "Runc": c.helper(runcName),
-		"Helpers": c.helperDir(), "CNI": c.CNIConfDir, "Registries": c.RegistryConfigDir,
+		"RuncRoot": c.runcDir(), "Helpers": c.helperDir(), "CNI": c.CNIConfDir, "Registries": c.RegistryConfigDir,
 		"Snapshotter": h.snapshotter, "PauseImage": pauseImage, "LogLineSize": c.MaxLogLineSize,
 		"DefaultHandler": DefaultHandler, "StockHandler": StockHandler,
 	})
