@@ -18,6 +18,7 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/keyutil"
 
 	"coracle.dev/coracle/apiserver"
 )
@@ -39,6 +40,7 @@ func Start(t testing.TB, change ...func(*apiserver.Options)) (*rest.Config, *api
 	o.Etcd.UnsafeNoFsync = true
 	o.AuthorizationModes = []string{"AlwaysAllow"}
 	o.Authentication.TokenAuthFile = tokenFile(t)
+	o.Authentication.ServiceAccountSigningKeyFile = signingKey(t)
 	for _, f := range change {
 		f(o)
 	}
@@ -75,6 +77,19 @@ func TLS(s *apiserver.Server) *rest.Config {
 		Host: "https://" + s.Addr(), BearerToken: token, QPS: -1,
 		TLSClientConfig: rest.TLSClientConfig{CAData: s.ServingCertificate()},
 	}
+}
+
+func signingKey(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sa.key")
+	key, err := keyutil.MakeEllipticPrivateKeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keyutil.WriteKey(path, key); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func tokenFile(t testing.TB) string {

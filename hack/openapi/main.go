@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/client-go/util/keyutil"
 	"k8s.io/kube-openapi/pkg/handler3"
 	"k8s.io/kube-openapi/pkg/schemaconv"
 	"k8s.io/kube-openapi/pkg/spec3"
@@ -90,7 +91,15 @@ func server(ctx context.Context) (http.Handler, error) {
 	o := apiserver.NewOptions()
 	o.BindAddress, o.SecurePort = net.IPv4(127, 0, 0, 1), 0
 	o.AuthorizationModes = []string{"AlwaysAllow"}
-	o.Etcd.DataDir, o.Etcd.UnsafeNoFsync = dir, true
+	o.Etcd.DataDir, o.Etcd.UnsafeNoFsync = filepath.Join(dir, "etcd"), true
+	key, err := keyutil.MakeEllipticPrivateKeyPEM() // without one, no tokens are served
+	if err != nil {
+		return nil, err
+	}
+	o.Authentication.ServiceAccountSigningKeyFile = filepath.Join(dir, "sa.key")
+	if err := keyutil.WriteKey(o.Authentication.ServiceAccountSigningKeyFile, key); err != nil {
+		return nil, err
+	}
 	config, err := o.Config(ctx)
 	if err != nil {
 		return nil, err
