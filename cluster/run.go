@@ -16,6 +16,7 @@ import (
 	"coracle.dev/coracle/cluster/preflight"
 	"coracle.dev/coracle/controllers"
 	"coracle.dev/coracle/nodeagent"
+	"coracle.dev/coracle/nodeagent/network"
 	"coracle.dev/coracle/scheduler"
 )
 
@@ -170,7 +171,7 @@ func refuse(findings []preflight.Finding) error {
 
 // Check runs the preflight checks for a cluster that does not run.
 func Check(ctx context.Context, c *Config) []preflight.Finding {
-	t := preflight.Target{DataDir: c.DataDir, Own: []string{c.Bridge}}
+	t := preflight.Target{DataDir: c.DataDir, Own: []string{c.Bridge, network.LinkPrefix(c.Name) + "*"}}
 	if pid := Running(c); pid == 0 || pid == os.Getpid() {
 		t.Ports = map[string]int{"secure-port": c.SecurePort, "agent-port": c.AgentPort}
 		t.Ranges = rangesByFlag(c)

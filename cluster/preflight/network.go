@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -66,7 +67,7 @@ func checkRange(flag string, r netip.Prefix, own []string) Finding {
 		return warn(check, "", "listing routes: %v", err)
 	}
 	for _, route := range routes {
-		if route.Dst == nil || route.Type == unix.RTN_BLACKHOLE {
+		if route.Dst == nil || route.Type != unix.RTN_UNICAST {
 			continue
 		}
 		addr, valid := netip.AddrFromSlice(route.Dst.IP.To4())
@@ -78,7 +79,10 @@ func checkRange(flag string, r netip.Prefix, own []string) Finding {
 		if link, err := netlink.LinkByIndex(route.LinkIndex); err == nil {
 			name = link.Attrs().Name
 		}
-		if slices.Contains(own, name) {
+		if slices.ContainsFunc(own, func(o string) bool {
+			prefix, pattern := strings.CutSuffix(o, "*")
+			return name == o || pattern && strings.HasPrefix(name, prefix)
+		}) {
 			continue
 		}
 		return fail(check, fmt.Sprintf("set --%s to a range that is not in use, such as 10.%d.0.0/16", flag, freeTen(routes)),

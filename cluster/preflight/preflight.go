@@ -37,7 +37,7 @@ type Target struct {
 	// Ports are to be listened on, by the flag that sets each.
 	Ports map[string]int
 	// Ranges are address ranges, by the flag that sets each; Own are interfaces whose routes are
-	// the cluster's own, left from an earlier run.
+	// the cluster's own, left from an earlier run; a name may end in "*".
 	Ranges map[string]netip.Prefix
 	Own    []string
 }

@@ -63,13 +63,15 @@ func (c Config) validate() error {
 // gateway is the address of the node inside the pod range.
 func (c Config) gateway() netip.Addr { return c.PodCIDR.Addr().Next() }
 
-// linkPrefix starts the names of the cluster's host-side links. Seven bytes
-// leave eight for the address in hexadecimal digits.
-func (c Config) linkPrefix() string {
+// LinkPrefix starts the names of a cluster's host-side links. Seven bytes leave
+// eight for the address in hexadecimal digits.
+func LinkPrefix(clusterName string) string {
 	h := fnv.New32a()
-	h.Write([]byte(c.ClusterName))
+	h.Write([]byte(clusterName))
 	return fmt.Sprintf("cv%05x", h.Sum32()&0xfffff)
 }
+
+func (c Config) linkPrefix() string { return LinkPrefix(c.ClusterName) }
 
 func (c Config) linkName(a netip.Addr) string {
 	return fmt.Sprintf("%s%x", c.linkPrefix(), a.AsSlice())

@@ -18,6 +18,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	"sigs.k8s.io/knftables"
 
 	"coracle.dev/coracle/nodeagent/internal/netnstest"
 	"coracle.dev/coracle/nodeagent/network"
@@ -382,4 +383,38 @@ func TestRestartReplacesStaleRules(t *testing.T) {
 	w.run(testConfig)
 	w.eventually("a Service deleted meanwhile", a.NS, "tcp4", "10.96.0.2:80", refused)
 	w.eventually("the other", a.NS, "tcp4", "10.96.0.1:80", from("a"))
+}
+
+func TestRulesThatSomebodyRemovesComeBack(t *testing.T) {
+	w := newWorld(t, testConfig)
+	a := w.pod("a")
+	w.add(service("s", "10.96.0.1", both(0)), slice("s", at("here", a.ip), tcp, udp))
+	w.eventually("before", a.NS, "tcp4", "10.96.0.1:80", from("a"))
+	w.stop()
+	nft, err := knftables.New(knftables.IPv4Family, tableName("test"))
+	w.must(err)
+	tab := newTable(nft, testConfig)
+	source := &fixedSource{service("s", "10.96.0.1", both(0)), []*discoveryv1.EndpointSlice{slice("s", at("here", a.ip), tcp, udp)}}
+	s := &syncer{config: testConfig, table: tab, source: source, fragments: map[string]fragment{}, endFlows: endStaleFlows}
+	w.must(s.sync(t.Context()))
+	s.verify(t.Context())
+	if !tab.known {
+		t.Error("an untouched table is taken for a changed one")
+	}
+	w.must(Teardown(t.Context(), "test"))
+	s.verify(t.Context())
+	w.must(s.sync(t.Context()))
+	w.eventually("after", a.NS, "tcp4", "10.96.0.1:80", from("a"))
+}
+
+// fixedSource is a cluster with one Service.
+type fixedSource struct {
+	svc    *corev1.Service
+	slices []*discoveryv1.EndpointSlice
+}
+
+func (s *fixedSource) drain() []string { return []string{"ns/s"} }
+
+func (s *fixedSource) service(string) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+	return s.svc, s.slices
 }

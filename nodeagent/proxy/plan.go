@@ -23,6 +23,7 @@ const (
 	unservedIPs     = "unserved-ips"
 	unservedNodes   = "unserved-nodeports"
 	firewallIPs     = "firewall-ips"
+	servicesChain   = "services"
 	masqueradeChain = "mark-for-masquerade"
 	refuseChain     = "refuse"
 )

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -80,7 +81,9 @@ const (
 // there: Services go on to work while the agent restarts. An error is returned
 // only where there is no hope, such as a missing nft.
 func Run(ctx context.Context, cfg *rest.Config, c Config) error {
-	client, err := kubernetes.NewForConfig(cfg)
+	cfg = rest.CopyConfig(cfg)
+	cfg.ContentType, cfg.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	client, err := kubernetes.NewForConfig(rest.AddUserAgent(cfg, "coracle-proxy"))
 	if err != nil {
 		return fmt.Errorf("making the proxy's client: %w", err)
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -106,39 +105,21 @@ func (t *table) writeOver(tx *knftables.Transaction, had map[string][]string, wa
 	}
 }
 
-// intact tells whether the table still has the chains, maps and sets that apply
-// left there.
+// intact tells whether the table is still there. Whoever touches the rules of
+// others, such as a firewall that starts, drops them all; so one chain is looked
+// at, which costs little however many Services there are.
 func (t *table) intact(ctx context.Context) (bool, error) {
 	if !t.known {
 		return false, nil
 	}
-	had, err := t.nft.ListAll(ctx)
+	rules, err := t.nft.ListRules(ctx, servicesChain)
 	if knftables.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("listing the rules of Services: %w", err)
 	}
-	names := map[string]bool{}
-	for _, name := range slices.Concat(had["chain"], had["map"], had["set"]) {
-		names[name] = true
-	}
-	for _, c := range baseChains {
-		if !names[c.name] {
-			return false, nil
-		}
-	}
-	for _, m := range baseMaps {
-		if !names[m.name] {
-			return false, nil
-		}
-	}
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(t.applied.chains)), slices.Collect(maps.Keys(t.applied.affinity))) {
-		if !names[name] {
-			return false, nil
-		}
-	}
-	return true, nil
+	return len(rules) > 0, nil
 }
 
 var baseMaps = []struct{ name, kind string }{
@@ -165,7 +146,7 @@ var baseChains = []struct {
 	{"filter-input", knftables.FilterType, knftables.InputHook, knftables.FilterPriority},
 	{"filter-forward", knftables.FilterType, knftables.ForwardHook, knftables.FilterPriority},
 	{"filter-output", knftables.FilterType, knftables.OutputHook, knftables.FilterPriority},
-	{name: "services"},
+	{name: servicesChain},
 	{name: "unserved"},
 	{name: refuseChain},
 	{name: masqueradeChain},
@@ -211,9 +192,9 @@ func (t *table) baseRules() []struct {
 		chain string
 		rules []string
 	}{
-		{"prerouting", []string{"jump services"}},
-		{"output", []string{"jump services"}},
-		{"services", []string{address + serviceIPs, node + port + serviceNodes}},
+		{"prerouting", []string{"jump " + servicesChain}},
+		{"output", []string{"jump " + servicesChain}},
+		{servicesChain, []string{address + serviceIPs, node + port + serviceNodes}},
 		{masqueradeChain, []string{"mark set mark or " + masqueradeMark}},
 		{"postrouting", []string{
 			"mark and " + masqueradeMark + " == 0 return",
