@@ -22,7 +22,7 @@ type world struct {
 	t       *testing.T
 	ctx     context.Context
 	client  kubernetes.Interface
-	cri     *crifake.Runtime // nil on a real runtime
+	cri     *fake // nil on a real runtime
 	real    bool
 	options Options
 	stop    func()
@@ -72,7 +72,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	cfg, _ := apiservertest.Start(t)
 	client := kubernetes.NewForConfigOrDie(cfg)
-	w := &world{t: t, ctx: t.Context(), client: client, cri: crifake.New()}
+	w := &world{t: t, ctx: t.Context(), client: client, cri: &fake{crifake.New()}}
 	w.cri.AddImage(imageName)
 	w.options = Options{
 		ClusterName: "test-" + strings.ToLower(t.Name()), NodeName: "n1", RootDir: t.TempDir(), RunDir: t.TempDir(),

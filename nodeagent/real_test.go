@@ -12,7 +12,10 @@ import (
 	"time"
 
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/client-go/kubernetes"
+	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"coracle.dev/coracle/apiserver/apiservertest"
 	"coracle.dev/coracle/nodeagent/image"
@@ -29,10 +32,11 @@ func busyboxArchive(t testing.TB, name string) io.Reader {
 	files := []archive.File{
 		{Path: "bin/busybox", Mode: 0o755, Data: program},
 		{Path: "etc/passwd", Mode: 0o644, Data: []byte("root:x:0:0::/:/bin/sh\n")},
+		{Path: "name", Mode: 0o644, Data: []byte(name)}, // makes the image differ
 		{Path: "tmp", Mode: os.ModeDir | os.ModeSticky | 0o777},
 	}
-	for _, name := range []string{"sh", "sleep", "cat", "echo", "id", "ls", "hostname", "touch", "kill", "grep", "env", "stat", "nc", "head", "tail", "wget", "httpd", "true", "false", "dd"} {
-		files = append(files, archive.File{Path: "bin/" + name, Link: "busybox"})
+	for _, link := range []string{"sh", "sleep", "cat", "echo", "id", "ls", "hostname", "touch", "kill", "grep", "env", "stat", "nc", "head", "tail", "wget", "httpd", "true", "false", "dd"} {
+		files = append(files, archive.File{Path: "bin/" + link, Link: "busybox"})
 	}
 	var b bytes.Buffer
 	err = archive.Write(&b, archive.Image{
@@ -89,8 +93,24 @@ func newRealWorld(t *testing.T) *world {
 		if err != nil {
 			return false
 		}
-		_, err = image.Import(t.Context(), socket, busyboxArchive(t, imageName))
+		if _, err = image.Import(t.Context(), socket, busyboxArchive(t, imageName)); err == nil {
+			_, err = image.Import(t.Context(), socket, busyboxArchive(t, "docker.io/library/app:v2"))
+		}
 		return err == nil
 	})
 	return w
+}
+
+// runtime is the runtime that the agent uses.
+func (w *world) runtime(t *testing.T) runtimev1.RuntimeServiceClient {
+	t.Helper()
+	if w.cri != nil {
+		return w.cri.CRI()
+	}
+	conn, err := grpc.NewClient("unix://"+RuntimeConfig(w.options).Socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return runtimev1.NewRuntimeServiceClient(conn)
 }

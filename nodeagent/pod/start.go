@@ -40,9 +40,6 @@ func (l *launch) start(ctx context.Context, s lifecycle.Start) {
 	if c == nil {
 		return
 	}
-	if !s.After.IsZero() {
-		l.w.post(func() { l.w.backoffs[s.Name] = l.w.backoffs[s.Name].Next(s.After, time.Now()) })
-	}
 	f := l.tryStart(ctx, c, s)
 	if ctx.Err() != nil {
 		return

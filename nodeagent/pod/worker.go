@@ -59,7 +59,7 @@ type worker struct {
 	replace   map[string]bool
 	hooking   map[string]bool // names of containers whose postStart hook runs
 	backedOff map[string]string
-	messages  map[string]string // termination messages by container id
+	counted   map[string]bool // ids of containers that countRestart has seen
 }
 
 func newWorker(m *Manager, pod *corev1.Pod) *worker {
@@ -67,7 +67,7 @@ func newWorker(m *Manager, pod *corev1.Pod) *worker {
 		m: m, pod: pod, wake: make(chan struct{}, 1), obs: lifecycle.NewObserved(),
 		kills: map[string]*kill{}, backoffs: map[string]lifecycle.Backoff{}, errors: map[string]lifecycle.StartError{},
 		notBefore: map[string]time.Time{}, replace: map[string]bool{}, hooking: map[string]bool{},
-		backedOff: map[string]string{}, messages: map[string]string{},
+		backedOff: map[string]string{}, counted: map[string]bool{},
 	}
 }
 
@@ -179,7 +179,24 @@ func (w *worker) mergeContainer(s *runtimev1.ContainerStatus, sandboxID string) 
 			c.Message = m
 		}
 	}
-	w.obs.MergeContainer(c)
+	if w.obs.MergeContainer(c) && c.State != lifecycle.Created && !w.counted[c.ID] {
+		w.counted[c.ID] = true
+		w.countRestart(c)
+	}
+}
+
+// countRestart keeps the history of crash back-off. It changes together with
+// what is known of containers, so that no plan sees one without the other.
+func (w *worker) countRestart(c lifecycle.Container) {
+	all := w.obs.Instances(c.Name)
+	if len(all) < 2 || all[0].ID != c.ID || all[1].State != lifecycle.Exited {
+		return
+	}
+	begun := c.StartedAt
+	if begun.IsZero() {
+		begun = c.CreatedAt
+	}
+	w.backoffs[c.Name] = w.backoffs[c.Name].Next(all[1].FinishedAt, begun)
 }
 
 // listed compares with the runtime's whole list, and asks about what is new.
