@@ -3,16 +3,20 @@ package controllers
 import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"coracle.dev/coracle/controllers/clusterroleaggregation"
 	"coracle.dev/coracle/controllers/deployment"
 	"coracle.dev/coracle/controllers/endpoints"
 	"coracle.dev/coracle/controllers/endpointslice"
 	"coracle.dev/coracle/controllers/endpointslicemirroring"
 	"coracle.dev/coracle/controllers/garbagecollector"
 	"coracle.dev/coracle/controllers/namespace"
+	"coracle.dev/coracle/controllers/nodelifecycle"
+	"coracle.dev/coracle/controllers/podgc"
 	"coracle.dev/coracle/controllers/replicaset"
 	"coracle.dev/coracle/controllers/replicationcontroller"
 	"coracle.dev/coracle/controllers/rootca"
 	"coracle.dev/coracle/controllers/serviceaccount"
+	"coracle.dev/coracle/controllers/tainteviction"
 )
 
 // entry is one controller: the name by which Options.Controllers selects it,
@@ -35,6 +39,12 @@ func entries() []entry {
 		{"serviceaccount-controller", func(m ctrl.Manager, _ Options) error { return serviceaccount.New(m).SetupWithManager(m) }},
 		{"root-ca-certificate-publisher-controller", func(m ctrl.Manager, o Options) error { return rootca.New(m, o.RootCA).SetupWithManager(m) }},
 		{"garbage-collector-controller", func(m ctrl.Manager, _ Options) error { return setUp(garbagecollector.New, m) }},
+		{"pod-garbage-collector-controller", func(m ctrl.Manager, _ Options) error { return podgc.New(m).SetupWithManager(m) }},
+		{"node-lifecycle-controller", func(m ctrl.Manager, o Options) error {
+			return nodelifecycle.New(m, o.NodeMonitorGracePeriod).SetupWithManager(m)
+		}},
+		{"taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return tainteviction.New(m).SetupWithManager(m) }},
+		{"clusterrole-aggregation-controller", func(m ctrl.Manager, _ Options) error { return clusterroleaggregation.New(m).SetupWithManager(m) }},
 	}
 }
 
