@@ -32,6 +32,8 @@ var mutatingPolicies = resource.Resource[*admissionv1.MutatingAdmissionPolicy]{
 	RequireResourceVersion: true,
 	Default:                defaultMutatingPolicy,
 	Columns:                mutatingPolicyColumns,
+	Validate:               validateMutatingPolicy,
+	ValidateUpdate:         validateMutatingPolicyUpdate,
 }
 
 var mutatingPolicyBindings = resource.Resource[*admissionv1.MutatingAdmissionPolicyBinding]{
@@ -44,6 +46,8 @@ var mutatingPolicyBindings = resource.Resource[*admissionv1.MutatingAdmissionPol
 	RequireResourceVersion: true,
 	Default:                defaultMutatingPolicyBinding,
 	Columns:                mutatingBindingColumns,
+	Validate:               validateMutatingPolicyBinding,
+	ValidateUpdate:         validateMutatingPolicyBindingUpdate,
 }
 
 var mutatingWebhooks = resource.Resource[*admissionv1.MutatingWebhookConfiguration]{
@@ -56,6 +60,8 @@ var mutatingWebhooks = resource.Resource[*admissionv1.MutatingWebhookConfigurati
 	RequireResourceVersion: true,
 	Default:                defaultMutatingWebhooks,
 	Columns:                mutatingWebhookColumns,
+	Validate:               validateMutatingWebhooks,
+	ValidateUpdate:         validateMutatingWebhooksUpdate,
 }
 
 var validatingPolicies = resource.Resource[*admissionv1.ValidatingAdmissionPolicy]{
@@ -67,6 +73,8 @@ var validatingPolicies = resource.Resource[*admissionv1.ValidatingAdmissionPolic
 	RequireResourceVersion: true,
 	Default:                defaultValidatingPolicy,
 	Columns:                validatingPolicyColumns,
+	Validate:               validateValidatingPolicy,
+	ValidateUpdate:         validateValidatingPolicyUpdate,
 }
 
 var validatingPolicyBindings = resource.Resource[*admissionv1.ValidatingAdmissionPolicyBinding]{
@@ -79,6 +87,8 @@ var validatingPolicyBindings = resource.Resource[*admissionv1.ValidatingAdmissio
 	RequireResourceVersion: true,
 	Default:                defaultValidatingPolicyBinding,
 	Columns:                validatingBindingColumns,
+	Validate:               validateValidatingPolicyBinding,
+	ValidateUpdate:         validateValidatingPolicyBindingUpdate,
 }
 
 var validatingWebhooks = resource.Resource[*admissionv1.ValidatingWebhookConfiguration]{
@@ -91,4 +101,6 @@ var validatingWebhooks = resource.Resource[*admissionv1.ValidatingWebhookConfigu
 	RequireResourceVersion: true,
 	Default:                defaultValidatingWebhooks,
 	Columns:                validatingWebhookColumns,
+	Validate:               validateValidatingWebhooks,
+	ValidateUpdate:         validateValidatingWebhooksUpdate,
 }

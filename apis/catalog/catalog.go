@@ -12,6 +12,9 @@ package catalog
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"coracle.dev/coracle/apis/admissionregistration"
 	"coracle.dev/coracle/apis/apps"
 	"coracle.dev/coracle/apis/autoscaling"
@@ -59,7 +62,8 @@ func Resources() []*resource.Descriptor {
 }
 
 // completeViews gives a second view of a resource what its group, which must not import the other,
-// cannot know: the objects are the same, so are their columns.
+// cannot know: the objects are the same, so are their columns, and what holds of the one view holds of
+// the other.
 func completeViews(all []*resource.Descriptor) {
 	for _, view := range all {
 		if view.StoredAs.Empty() {
@@ -68,7 +72,17 @@ func completeViews(all []*resource.Descriptor) {
 		for _, d := range all {
 			if d.GroupResource() == view.StoredAs {
 				view.Columns = d.Columns
+				view.Validate = both(d.Validate, view.Validate)
+				view.ValidateUpdate = bothUpdates(d.ValidateUpdate, view.ValidateUpdate)
 			}
 		}
 	}
+}
+
+func both(a, b func(runtime.Object) field.ErrorList) func(runtime.Object) field.ErrorList {
+	return func(o runtime.Object) field.ErrorList { return append(a(o), b(o)...) }
+}
+
+func bothUpdates(a, b func(obj, old runtime.Object) field.ErrorList) func(obj, old runtime.Object) field.ErrorList {
+	return func(obj, old runtime.Object) field.ErrorList { return append(a(obj, old), b(obj, old)...) }
 }

@@ -29,6 +29,9 @@ var certificateSigningRequests = resource.Resource[*certificatesv1.CertificateSi
 	Fields: func(o *certificatesv1.CertificateSigningRequest) fields.Set {
 		return fields.Set{"spec.signerName": o.Spec.SignerName}
 	},
-	FieldNames: []string{"spec.signerName"},
-	Columns:    csrColumns,
+	FieldNames:           []string{"spec.signerName"},
+	Columns:              csrColumns,
+	Validate:             validateRequest,
+	ValidateUpdate:       validateRequestUpdate,
+	ValidateStatusUpdate: validateRequestStatus,
 }

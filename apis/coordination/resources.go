@@ -18,5 +18,7 @@ var leases = resource.Resource[*coordinationv1.Lease]{
 	New:                 func() *coordinationv1.Lease { return &coordinationv1.Lease{} },
 	NewList:             func() runtime.Object { return &coordinationv1.LeaseList{} },
 	AllowCreateOnUpdate: true, RequireResourceVersion: true,
-	Columns: leaseColumns,
+	Columns:        leaseColumns,
+	Validate:       validateLease,
+	ValidateUpdate: validateLeaseUpdate,
 }

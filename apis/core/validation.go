@@ -2,6 +2,7 @@ package core
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/labels"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -68,37 +69,14 @@ func validateNamespaceStatus(n, _ *corev1.Namespace) field.ErrorList {
 }
 
 // validateEvent: an event lives in the namespace of what it is about, or in the default one where
-// that has none. An event of the new style says who reports it.
+// that has none. More is asked of events by events.k8s.io.
 func validateEvent(e *corev1.Event) field.ErrorList {
-	var errs field.ErrorList
-	at := field.NewPath("involvedObject", "namespace")
-	if about := e.InvolvedObject.Namespace; about == "" {
-		if e.Namespace != "" && e.Namespace != "default" && e.Namespace != "kube-system" {
-			errs = append(errs, field.Invalid(at, about, "does not match event.namespace"))
-		}
-	} else if about != e.Namespace {
-		errs = append(errs, field.Invalid(at, about, "does not match event.namespace"))
+	about := e.InvolvedObject.Namespace
+	shared := e.Namespace == "" || e.Namespace == metav1.NamespaceDefault || e.Namespace == metav1.NamespaceSystem
+	if about == "" && shared || about != "" && about == e.Namespace {
+		return nil
 	}
-	if e.EventTime.IsZero() {
-		return errs
-	}
-	if e.ReportingController == "" {
-		errs = append(errs, field.Required(field.NewPath("reportingController"), ""))
-	} else {
-		errs = append(errs, resource.Messages(field.NewPath("reportingController"), e.ReportingController, utilvalidation.IsQualifiedName(e.ReportingController))...)
-	}
-	for _, f := range []struct {
-		name, value string
-		limit       int
-	}{{"reportingInstance", e.ReportingInstance, 128}, {"action", e.Action, 128}, {"reason", e.Reason, 128}, {"message", e.Message, 1024}} {
-		switch at := field.NewPath(f.name); {
-		case f.value == "" && f.name != "message":
-			errs = append(errs, field.Required(at, ""))
-		case len(f.value) > f.limit:
-			errs = append(errs, field.TooLong(at, "", f.limit))
-		}
-	}
-	return errs
+	return field.ErrorList{field.Invalid(field.NewPath("involvedObject", "namespace"), about, "does not match event.namespace")}
 }
 
 func validateEventUpdate(e, _ *corev1.Event) field.ErrorList { return validateEvent(e) }

@@ -21,4 +21,6 @@ var endpointSlices = resource.Resource[*discoveryv1.EndpointSlice]{
 	PrepareForCreate: func(s *discoveryv1.EndpointSlice) { s.Generation = 1 },
 	PrepareForUpdate: raiseGeneration,
 	Columns:          endpointSliceColumns,
+	Validate:         validateEndpointSlice,
+	ValidateUpdate:   validateEndpointSliceUpdate,
 }

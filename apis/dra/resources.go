@@ -21,29 +21,36 @@ func Resources() []*resource.Descriptor {
 
 var deviceClasses = resource.Resource[*resourcev1.DeviceClass]{
 	Version: v1, Kind: "DeviceClass", Plural: "deviceclasses", ClusterScoped: true,
-	New:     func() *resourcev1.DeviceClass { return &resourcev1.DeviceClass{} },
-	NewList: func() runtime.Object { return &resourcev1.DeviceClassList{} },
-	Spec:    func(o *resourcev1.DeviceClass) any { return &o.Spec },
+	New:            func() *resourcev1.DeviceClass { return &resourcev1.DeviceClass{} },
+	NewList:        func() runtime.Object { return &resourcev1.DeviceClassList{} },
+	Spec:           func(o *resourcev1.DeviceClass) any { return &o.Spec },
+	Validate:       validateClass,
+	ValidateUpdate: validateClassUpdate,
 }
 
 var resourceClaims = resource.Resource[*resourcev1.ResourceClaim]{
 	Version: v1, Kind: "ResourceClaim", Plural: "resourceclaims",
-	New:          func() *resourcev1.ResourceClaim { return &resourcev1.ResourceClaim{} },
-	NewList:      func() runtime.Object { return &resourcev1.ResourceClaimList{} },
-	Spec:         func(o *resourcev1.ResourceClaim) any { return &o.Spec },
-	Status:       func(o *resourcev1.ResourceClaim) any { return &o.Status },
-	NoGeneration: true,
-	Default:      defaultClaim,
-	Columns:      claimColumns,
+	New:                  func() *resourcev1.ResourceClaim { return &resourcev1.ResourceClaim{} },
+	NewList:              func() runtime.Object { return &resourcev1.ResourceClaimList{} },
+	Spec:                 func(o *resourcev1.ResourceClaim) any { return &o.Spec },
+	Status:               func(o *resourcev1.ResourceClaim) any { return &o.Status },
+	NoGeneration:         true,
+	Default:              defaultClaim,
+	Columns:              claimColumns,
+	Validate:             validateClaim,
+	ValidateUpdate:       validateClaimUpdate,
+	ValidateStatusUpdate: validateClaimStatus,
 }
 
 var resourceClaimTemplates = resource.Resource[*resourcev1.ResourceClaimTemplate]{
 	Version: v1, Kind: "ResourceClaimTemplate", Plural: "resourceclaimtemplates",
-	New:          func() *resourcev1.ResourceClaimTemplate { return &resourcev1.ResourceClaimTemplate{} },
-	NewList:      func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
-	Spec:         func(o *resourcev1.ResourceClaimTemplate) any { return &o.Spec },
-	NoGeneration: true,
-	Default:      defaultClaimTemplate,
+	New:            func() *resourcev1.ResourceClaimTemplate { return &resourcev1.ResourceClaimTemplate{} },
+	NewList:        func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
+	Spec:           func(o *resourcev1.ResourceClaimTemplate) any { return &o.Spec },
+	NoGeneration:   true,
+	Default:        defaultClaimTemplate,
+	Validate:       validateClaimTemplate,
+	ValidateUpdate: validateClaimTemplateUpdate,
 }
 
 var resourceSlices = resource.Resource[*resourcev1.ResourceSlice]{
@@ -58,8 +65,10 @@ var resourceSlices = resource.Resource[*resourcev1.ResourceSlice]{
 		}
 		return set
 	},
-	FieldNames: []string{"spec.driver", "spec.nodeName"},
-	Indexed:    "spec.nodeName",
-	Default:    defaultSlice,
-	Columns:    sliceColumns,
+	FieldNames:     []string{"spec.driver", "spec.nodeName"},
+	Indexed:        "spec.nodeName",
+	Default:        defaultSlice,
+	Columns:        sliceColumns,
+	Validate:       validateSlice,
+	ValidateUpdate: validateSliceUpdate,
 }

@@ -37,4 +37,6 @@ var events = resource.Resource[*corev1.Event]{
 		"reportingController":       "reportingComponent",
 	},
 	AllowCreateOnUpdate: true,
+	Validate:            validateEvent,
+	ValidateUpdate:      validateEventUpdate,
 }

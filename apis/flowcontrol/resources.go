@@ -25,6 +25,8 @@ var flowSchemas = resource.Resource[*flowcontrolv1.FlowSchema]{
 	RequireResourceVersion: true,
 	Default:                defaultFlowSchema,
 	Columns:                flowSchemaColumns,
+	Validate:               validateFlowSchema,
+	ValidateUpdate:         validateFlowSchemaUpdate,
 }
 
 var priorityLevels = resource.Resource[*flowcontrolv1.PriorityLevelConfiguration]{
@@ -38,4 +40,6 @@ var priorityLevels = resource.Resource[*flowcontrolv1.PriorityLevelConfiguration
 	RequireResourceVersion: true,
 	Default:                defaultPriorityLevel,
 	Columns:                priorityLevelColumns,
+	Validate:               validatePriorityLevel,
+	ValidateUpdate:         validatePriorityLevelUpdate,
 }

@@ -23,30 +23,37 @@ func Resources() []*resource.Descriptor {
 
 var ingressClasses = resource.Resource[*networkingv1.IngressClass]{
 	Version: v1, Kind: "IngressClass", Plural: "ingressclasses", ClusterScoped: true,
-	New:     func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} },
-	NewList: func() runtime.Object { return &networkingv1.IngressClassList{} },
-	Spec:    func(o *networkingv1.IngressClass) any { return &o.Spec },
-	Default: defaultIngressClass,
-	Columns: ingressClassColumns,
+	New:            func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} },
+	NewList:        func() runtime.Object { return &networkingv1.IngressClassList{} },
+	Spec:           func(o *networkingv1.IngressClass) any { return &o.Spec },
+	Default:        defaultIngressClass,
+	Columns:        ingressClassColumns,
+	Validate:       validateIngressClass,
+	ValidateUpdate: validateIngressClassUpdate,
 }
 
 var ingresses = resource.Resource[*networkingv1.Ingress]{
 	Version: v1, Kind: "Ingress", Plural: "ingresses", ShortNames: []string{"ing"},
-	New:     func() *networkingv1.Ingress { return &networkingv1.Ingress{} },
-	NewList: func() runtime.Object { return &networkingv1.IngressList{} },
-	Spec:    func(o *networkingv1.Ingress) any { return &o.Spec },
-	Status:  func(o *networkingv1.Ingress) any { return &o.Status },
-	Columns: ingressColumns,
+	New:                  func() *networkingv1.Ingress { return &networkingv1.Ingress{} },
+	NewList:              func() runtime.Object { return &networkingv1.IngressList{} },
+	Spec:                 func(o *networkingv1.Ingress) any { return &o.Spec },
+	Status:               func(o *networkingv1.Ingress) any { return &o.Status },
+	Columns:              ingressColumns,
+	Validate:             validateIngressCreate,
+	ValidateUpdate:       validateIngressUpdate,
+	ValidateStatusUpdate: validateIngressStatus,
 }
 
 var ipAddresses = resource.Resource[*networkingv1.IPAddress]{
 	Version: v1, Kind: "IPAddress", Plural: "ipaddresses", ShortNames: []string{"ip"}, ClusterScoped: true,
-	New:          func() *networkingv1.IPAddress { return &networkingv1.IPAddress{} },
-	NewList:      func() runtime.Object { return &networkingv1.IPAddressList{} },
-	Spec:         func(o *networkingv1.IPAddress) any { return &o.Spec },
-	NoGeneration: true,
-	ValidateName: nameIsAddress,
-	Columns:      ipAddressColumns,
+	New:            func() *networkingv1.IPAddress { return &networkingv1.IPAddress{} },
+	NewList:        func() runtime.Object { return &networkingv1.IPAddressList{} },
+	Spec:           func(o *networkingv1.IPAddress) any { return &o.Spec },
+	NoGeneration:   true,
+	ValidateName:   nameIsAddress,
+	Columns:        ipAddressColumns,
+	Validate:       validateIPAddress,
+	ValidateUpdate: validateIPAddressUpdate,
 }
 
 // nameIsAddress: an IPAddress is named by the address itself, in its one canonical spelling.
@@ -60,19 +67,23 @@ func nameIsAddress(name string, _ bool) []string {
 
 var networkPolicies = resource.Resource[*networkingv1.NetworkPolicy]{
 	Version: v1, Kind: "NetworkPolicy", Plural: "networkpolicies", ShortNames: []string{"netpol"},
-	New:     func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} },
-	NewList: func() runtime.Object { return &networkingv1.NetworkPolicyList{} },
-	Spec:    func(o *networkingv1.NetworkPolicy) any { return &o.Spec },
-	Default: defaultNetworkPolicy,
-	Columns: networkPolicyColumns,
+	New:            func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} },
+	NewList:        func() runtime.Object { return &networkingv1.NetworkPolicyList{} },
+	Spec:           func(o *networkingv1.NetworkPolicy) any { return &o.Spec },
+	Default:        defaultNetworkPolicy,
+	Columns:        networkPolicyColumns,
+	Validate:       validateNetworkPolicy,
+	ValidateUpdate: validateNetworkPolicyUpdate,
 }
 
 var serviceCIDRs = resource.Resource[*networkingv1.ServiceCIDR]{
 	Version: v1, Kind: "ServiceCIDR", Plural: "servicecidrs", ClusterScoped: true,
-	New:          func() *networkingv1.ServiceCIDR { return &networkingv1.ServiceCIDR{} },
-	NewList:      func() runtime.Object { return &networkingv1.ServiceCIDRList{} },
-	Spec:         func(o *networkingv1.ServiceCIDR) any { return &o.Spec },
-	Status:       func(o *networkingv1.ServiceCIDR) any { return &o.Status },
-	NoGeneration: true,
-	Columns:      serviceCIDRColumns,
+	New:            func() *networkingv1.ServiceCIDR { return &networkingv1.ServiceCIDR{} },
+	NewList:        func() runtime.Object { return &networkingv1.ServiceCIDRList{} },
+	Spec:           func(o *networkingv1.ServiceCIDR) any { return &o.Spec },
+	Status:         func(o *networkingv1.ServiceCIDR) any { return &o.Status },
+	NoGeneration:   true,
+	Columns:        serviceCIDRColumns,
+	Validate:       validateServiceCIDR,
+	ValidateUpdate: validateServiceCIDRUpdate,
 }

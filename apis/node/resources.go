@@ -20,4 +20,6 @@ var runtimeClasses = resource.Resource[*nodev1.RuntimeClass]{
 	RequireResourceVersion: true,
 	Default:                defaultRuntimeClass,
 	Columns:                runtimeClassColumns,
+	Validate:               validateRuntimeClass,
+	ValidateUpdate:         validateRuntimeClassUpdate,
 }

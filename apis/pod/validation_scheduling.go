@@ -218,3 +218,8 @@ func checkSpreadDetails(path *field.Path, t *corev1.TopologySpreadConstraint) fi
 	errs = append(errs, resource.Selector(path.Child("labelSelector"), t.LabelSelector)...)
 	return append(errs, checkLabelKeys(path.Child("matchLabelKeys"), t.MatchLabelKeys, t.LabelSelector != nil)...)
 }
+
+// CheckTolerations checks tolerations that a pod will be given.
+func CheckTolerations(path *field.Path, tolerations []corev1.Toleration) field.ErrorList {
+	return resource.Each(path, tolerations, checkToleration)
+}

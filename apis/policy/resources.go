@@ -22,4 +22,7 @@ var podDisruptionBudgets = resource.Resource[*policyv1.PodDisruptionBudget]{
 	Status:                 func(o *policyv1.PodDisruptionBudget) any { return &o.Status },
 	RequireResourceVersion: true,
 	Columns:                budgetColumns,
+	Validate:               validateBudget,
+	ValidateUpdate:         validateBudgetUpdate,
+	ValidateStatusUpdate:   validateBudgetStatus,
 }

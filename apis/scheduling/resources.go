@@ -21,4 +21,6 @@ var priorityClasses = resource.Resource[*schedulingv1.PriorityClass]{
 	Default:          defaultPriorityClass,
 	PrepareForCreate: func(c *schedulingv1.PriorityClass) { c.Generation = 1 },
 	Columns:          priorityClassColumns,
+	Validate:         validatePriorityClass,
+	ValidateUpdate:   validatePriorityClassUpdate,
 }

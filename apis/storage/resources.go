@@ -27,6 +27,8 @@ var csiDrivers = resource.Resource[*storagev1.CSIDriver]{
 	RequireResourceVersion: true,
 	Default:                defaultDriver,
 	Columns:                driverColumns,
+	Validate:               validateDriver,
+	ValidateUpdate:         validateDriverUpdate,
 }
 
 var csiNodes = resource.Resource[*storagev1.CSINode]{
@@ -37,6 +39,8 @@ var csiNodes = resource.Resource[*storagev1.CSINode]{
 	NoGeneration:           true,
 	RequireResourceVersion: true,
 	Columns:                csiNodeColumns,
+	Validate:               validateCSINode,
+	ValidateUpdate:         validateCSINodeUpdate,
 }
 
 var csiStorageCapacities = resource.Resource[*storagev1.CSIStorageCapacity]{
@@ -45,14 +49,18 @@ var csiStorageCapacities = resource.Resource[*storagev1.CSIStorageCapacity]{
 	NewList:                func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },
 	RequireResourceVersion: true,
 	Columns:                capacityColumns,
+	Validate:               validateCapacity,
+	ValidateUpdate:         validateCapacityUpdate,
 }
 
 var storageClasses = resource.Resource[*storagev1.StorageClass]{
 	Version: v1, Kind: "StorageClass", Plural: "storageclasses", ShortNames: []string{"sc"}, ClusterScoped: true,
-	New:     func() *storagev1.StorageClass { return &storagev1.StorageClass{} },
-	NewList: func() runtime.Object { return &storagev1.StorageClassList{} },
-	Default: defaultStorageClass,
-	Columns: storageClassColumns,
+	New:            func() *storagev1.StorageClass { return &storagev1.StorageClass{} },
+	NewList:        func() runtime.Object { return &storagev1.StorageClassList{} },
+	Default:        defaultStorageClass,
+	Columns:        storageClassColumns,
+	Validate:       validateStorageClass,
+	ValidateUpdate: validateStorageClassUpdate,
 }
 
 var volumeAttachments = resource.Resource[*storagev1.VolumeAttachment]{
@@ -64,11 +72,15 @@ var volumeAttachments = resource.Resource[*storagev1.VolumeAttachment]{
 	NoGeneration:           true,
 	RequireResourceVersion: true,
 	Columns:                attachmentColumns,
+	Validate:               validateAttachment,
+	ValidateUpdate:         validateAttachmentUpdate,
 }
 
 var volumeAttributesClasses = resource.Resource[*storagev1.VolumeAttributesClass]{
 	Version: v1, Kind: "VolumeAttributesClass", Plural: "volumeattributesclasses", ShortNames: []string{"vac"}, ClusterScoped: true,
-	New:     func() *storagev1.VolumeAttributesClass { return &storagev1.VolumeAttributesClass{} },
-	NewList: func() runtime.Object { return &storagev1.VolumeAttributesClassList{} },
-	Columns: attributesClassColumns,
+	New:            func() *storagev1.VolumeAttributesClass { return &storagev1.VolumeAttributesClass{} },
+	NewList:        func() runtime.Object { return &storagev1.VolumeAttributesClassList{} },
+	Columns:        attributesClassColumns,
+	Validate:       validateAttributesClass,
+	ValidateUpdate: validateAttributesClassUpdate,
 }
