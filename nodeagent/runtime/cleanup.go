@@ -80,6 +80,9 @@ func Cleanup(ctx context.Context, c Config) error {
 	if err := killProcesses(ctx, c); err != nil {
 		return fmt.Errorf("cleaning up the container runtime: %w", err)
 	}
+	if err := c.removeCgroups(); err != nil {
+		return fmt.Errorf("cleaning up the container runtime: %w", err)
+	}
 	if err := unmountBelow(c.RunDir, c.RootDir); err != nil {
 		return fmt.Errorf("cleaning up the container runtime: %w", err)
 	}
@@ -99,14 +102,14 @@ func Cleanup(ctx context.Context, c Config) error {
 }
 
 // killProcesses ends shims and holders, which are known by their program, and
-// containers, which are known by their root directory's mount or, once that is
-// gone, by their shim: they are its children.
+// containers, which are their shim's children and in runc's records.
 func killProcesses(ctx context.Context, c Config) error {
 	for range 10 {
 		victims, err := c.processes()
 		if err != nil {
 			return err
 		}
+		victims = append(victims, c.orphans()...)
 		if len(victims) == 0 {
 			return nil
 		}

@@ -30,30 +30,41 @@ type Process struct {
 	once sync.Once
 }
 
-// StartTime reads when a process started, in clock ticks since boot.
+// StartTime reads when a process started, in clock ticks since boot. One that has
+// ended and waits to be collected is an error.
 func StartTime(pid int) (uint64, error) {
-	return stat(pid, 22)
+	fields, err := stat(pid)
+	if err != nil {
+		return 0, err
+	}
+	if state := fields[0]; state == "Z" || state == "X" {
+		return 0, fmt.Errorf("process %d: %w", pid, unix.ESRCH)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
 }
 
 // Parent reads the id of a process's parent.
 func Parent(pid int) (int, error) {
-	parent, err := stat(pid, 4)
-	return int(parent), err
-}
-
-// stat reads a field of /proc/PID/stat, counted from 1 as in proc(5).
-func stat(pid, field int) (uint64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := stat(pid)
 	if err != nil {
 		return 0, err
+	}
+	return strconv.Atoi(fields[1])
+}
+
+// stat reads the fields of /proc/PID/stat from the third on, the state.
+func stat(pid int) ([]string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
 	}
 	// The name, field 2, is in parentheses and may hold some itself, and spaces.
 	end := strings.LastIndexByte(string(data), ')')
 	fields := strings.Fields(string(data[end+1:]))
-	if end < 0 || len(fields) < field-2 {
-		return 0, fmt.Errorf("reading the state of process %d: unexpected format", pid)
+	if end < 0 || len(fields) < 20 {
+		return nil, fmt.Errorf("reading the state of process %d: unexpected format", pid)
 	}
-	return strconv.ParseUint(fields[field-3], 10, 64)
+	return fields, nil
 }
 
 // BootID names the run of the kernel, with each of which start times begin anew.
