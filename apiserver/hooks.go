@@ -48,7 +48,7 @@ func (c *chain) keeper() (*controlplane.Keeper, error) {
 		return nil, err
 	}
 	k := &controlplane.Keeper{
-		Client: c.Client, Address: c.Advertise, ServiceIP: c.ServiceIP, Port: c.port(), Trust: trust,
+		Client: c.Client, Address: c.Advertise, ServiceIP: c.ServiceIP, ServiceRange: c.ServiceRange, Port: c.port(), Trust: trust,
 	}
 	if !c.backend.Embedded() {
 		if k.Leases, err = c.leases(); err != nil {

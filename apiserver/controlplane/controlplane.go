@@ -1,6 +1,7 @@
 // Package controlplane keeps in the cluster what the API server itself needs there: the system
-// namespaces, the service default/kubernetes with the addresses of all API servers behind it, and the
-// config map by which extension API servers learn whom to trust.
+// namespaces, the service default/kubernetes with the addresses of all API servers behind it, the
+// ServiceCIDR that tells of the range of service addresses, and the config map by which extension API
+// servers learn whom to trust.
 //
 // It owns those objects, in this process and in others: several servers agree through leases in the
 // storage, so that the address of one that ended without notice is removed within LeaseTime.
@@ -44,6 +45,8 @@ type Keeper struct {
 	// Address and Port are those of this server; ServiceIP is the service's.
 	Address, ServiceIP net.IP
 	Port               int
+	// ServiceRange is where services get their addresses from.
+	ServiceRange net.IPNet
 	// Leases tell of the other servers; nil means that there are none.
 	Leases Leases
 	// Trust is the content of the config map extension-apiserver-authentication.
@@ -99,7 +102,7 @@ func (k *Keeper) keep(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(k.keepTrust(ctx), k.keepService(ctx), k.keepEndpoints(ctx, true))
+	return errors.Join(k.keepTrust(ctx), k.keepRange(ctx), k.keepService(ctx), k.keepEndpoints(ctx, true))
 }
 
 // cached lets reads be answered from memory: what is kept here is read far more often than changed.

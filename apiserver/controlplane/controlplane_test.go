@@ -22,7 +22,8 @@ func keeper(t *testing.T, leases Leases, ip string) (*Keeper, *fake.Clientset) {
 	client := fake.NewClientset()
 	return &Keeper{
 		Client: client, Address: net.ParseIP(ip), ServiceIP: net.ParseIP("10.96.0.1"), Port: 6443, Leases: leases,
-		Trust: map[string]string{"client-ca-file": "pem"},
+		ServiceRange: net.IPNet{IP: net.IPv4(10, 96, 0, 0), Mask: net.CIDRMask(16, 32)},
+		Trust:        map[string]string{"client-ca-file": "pem"},
 	}, client
 }
 
@@ -70,6 +71,10 @@ func TestStartMakesEverything(t *testing.T) {
 	}
 	if got := addresses(t, c); !slices.Equal(got, []string{"192.0.2.1"}) {
 		t.Errorf("endpoints are %v", got)
+	}
+	cidr, err := c.NetworkingV1().ServiceCIDRs().Get(t.Context(), ServiceName, metav1.GetOptions{})
+	if err != nil || !slices.Equal(cidr.Spec.CIDRs, []string{"10.96.0.0/16"}) || len(cidr.Status.Conditions) != 1 {
+		t.Errorf("service range is %+v, %v", cidr, err)
 	}
 	trust, err := c.CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{})
 	if err != nil || trust.Data["client-ca-file"] != "pem" {

@@ -7,8 +7,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utilsnet "k8s.io/utils/net"
@@ -31,6 +33,34 @@ func (k *Keeper) keepService(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("writing service %s: %w", ServiceName, err)
+	}
+	return nil
+}
+
+// keepRange shows the range of service addresses that this server was started with. One that is there
+// already stays as it is: the range of a cluster does not change.
+func (k *Keeper) keepRange(ctx context.Context) error {
+	ranges := k.Client.NetworkingV1().ServiceCIDRs()
+	current, err := ranges.Get(ctx, ServiceName, cached)
+	if apierrors.IsNotFound(err) {
+		current, err = ranges.Create(ctx, &networkingv1.ServiceCIDR{
+			ObjectMeta: metav1.ObjectMeta{Name: ServiceName},
+			Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{k.ServiceRange.String()}},
+		}, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+	}
+	if err == nil && !meta.IsStatusConditionTrue(current.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
+		current = current.DeepCopy()
+		meta.SetStatusCondition(&current.Status.Conditions, metav1.Condition{
+			Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue,
+			Message: "Kubernetes default Service CIDR is ready",
+		})
+		_, err = ranges.UpdateStatus(ctx, current, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("writing service range: %w", err)
 	}
 	return nil
 }

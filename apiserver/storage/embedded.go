@@ -107,8 +107,9 @@ func serverConfig(ctx context.Context, o Options) *embed.Config {
 	nowhere := []url.URL{{Scheme: "http", Host: "localhost:2380"}} // required, never dialled
 	c.AdvertiseClientUrls, c.AdvertisePeerUrls = nowhere, nowhere
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
-	// A single member elects itself; default ticks would cost a second of each start.
-	c.TickMs, c.ElectionMs = 10, 100
+	// A single member elects itself; default ticks would cost a second of each start. Five ticks are
+	// the fewest that an election may take, and each tick costs a little of an idle server.
+	c.TickMs, c.ElectionMs = 20, 100
 	// Nobody lags behind, so the raft log in memory can be short.
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 5000, 100
 	c.QuotaBackendBytes = o.QuotaBytes
