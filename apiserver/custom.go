@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -18,7 +19,9 @@ import (
 	"coracle.dev/coracle/apiserver/auth/rbac"
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/registry"
+	"coracle.dev/coracle/apiserver/subresource/connect"
 	"coracle.dev/coracle/apiserver/subresource/namespace"
+	"coracle.dev/coracle/apiserver/subresource/node"
 	"coracle.dev/coracle/apiserver/subresource/pod"
 	"coracle.dev/coracle/apiserver/subresource/service"
 	"coracle.dev/coracle/apiserver/subresource/serviceaccount"
@@ -47,7 +50,32 @@ func (c *chain) customize(r *served) error {
 		c.guard(r)
 	}
 	c.tokens(r)
+	if err := c.connections(r); err != nil {
+		return err
+	}
 	return c.services(r)
+}
+
+// connections are the subresources that lead to what runs on nodes.
+func (c *chain) connections(r *served) error {
+	v1 := corev1.SchemeGroupVersion
+	nodes, pods := r.stores[corev1.Resource("nodes")], r.stores[corev1.Resource("pods")].Store
+	k := c.options.Kubelet
+	connector, err := connect.New(connect.Options{
+		CertFile: k.ClientCertFile, KeyFile: k.ClientKeyFile, CAFile: k.CAFile, Preferred: k.PreferredAddressTypes,
+	}, nodes)
+	if err != nil {
+		return err
+	}
+	r.put(v1, "pods/log", pod.NewLog(pods, connector))
+	r.put(v1, "pods/exec", pod.NewExec(pods, connector))
+	r.put(v1, "pods/attach", pod.NewAttach(pods, connector))
+	r.put(v1, "pods/portforward", pod.NewPortForward(pods, connector))
+	r.put(v1, "pods/proxy", pod.NewProxy(pods, connector))
+	r.put(v1, "nodes/proxy", node.NewProxy(connector))
+	r.put(v1, "services/proxy", service.NewProxy(
+		r.stores[corev1.Resource("services")], r.stores[discoveryv1.Resource("endpointslices")], connector))
+	return nil
 }
 
 // tokens issues service account tokens where there is a key to sign them with.
