@@ -15,8 +15,15 @@ import (
 
 var specPath = field.NewPath("spec")
 
+// options names the feature gates that the rules ask after; the alpha ones are off.
+var (
+	options  = map[string]bool{"DRAPartitionableDevicesType": false}
+	creation = operation.Operation{Type: operation.Create, Options: options}
+	change   = operation.Operation{Type: operation.Update, Options: options}
+)
+
 func validateClaim(c *resourcev1.ResourceClaim) field.ErrorList {
-	errs := resourcev1.Validate_ResourceClaimSpec(context.Background(), operation.Operation{Type: operation.Create}, specPath, &c.Spec, nil)
+	errs := resourcev1.Validate_ResourceClaimSpec(context.Background(), creation, specPath, &c.Spec, nil)
 	return append(errs, checkDevices(specPath.Child("devices"), &c.Spec.Devices)...)
 }
 
@@ -25,12 +32,12 @@ func validateClaimUpdate(c, old *resourcev1.ResourceClaim) field.ErrorList {
 }
 
 func validateClaimStatus(c, old *resourcev1.ResourceClaim) field.ErrorList {
-	return resourcev1.Validate_ResourceClaimStatus(context.Background(), operation.Operation{Type: operation.Update},
+	return resourcev1.Validate_ResourceClaimStatus(context.Background(), change,
 		field.NewPath("status"), &c.Status, &old.Status)
 }
 
 func validateClaimTemplate(t *resourcev1.ResourceClaimTemplate) field.ErrorList {
-	errs := resourcev1.Validate_ResourceClaimTemplateSpec(context.Background(), operation.Operation{Type: operation.Create}, specPath, &t.Spec, nil)
+	errs := resourcev1.Validate_ResourceClaimTemplateSpec(context.Background(), creation, specPath, &t.Spec, nil)
 	return append(errs, checkDevices(specPath.Child("spec", "devices"), &t.Spec.Spec.Devices)...)
 }
 
@@ -39,20 +46,20 @@ func validateClaimTemplateUpdate(t, old *resourcev1.ResourceClaimTemplate) field
 }
 
 func validateClass(c *resourcev1.DeviceClass) field.ErrorList {
-	return resourcev1.Validate_DeviceClassSpec(context.Background(), operation.Operation{Type: operation.Create}, specPath, &c.Spec, nil)
+	return resourcev1.Validate_DeviceClassSpec(context.Background(), creation, specPath, &c.Spec, nil)
 }
 
 func validateClassUpdate(c, old *resourcev1.DeviceClass) field.ErrorList {
-	return resourcev1.Validate_DeviceClassSpec(context.Background(), operation.Operation{Type: operation.Update}, specPath, &c.Spec, &old.Spec)
+	return resourcev1.Validate_DeviceClassSpec(context.Background(), change, specPath, &c.Spec, &old.Spec)
 }
 
 func validateSlice(s *resourcev1.ResourceSlice) field.ErrorList {
-	errs := resourcev1.Validate_ResourceSliceSpec(context.Background(), operation.Operation{Type: operation.Create}, specPath, &s.Spec, nil)
+	errs := resourcev1.Validate_ResourceSliceSpec(context.Background(), creation, specPath, &s.Spec, nil)
 	return append(errs, checkSlice(s)...)
 }
 
 func validateSliceUpdate(s, old *resourcev1.ResourceSlice) field.ErrorList {
-	errs := resourcev1.Validate_ResourceSliceSpec(context.Background(), operation.Operation{Type: operation.Update}, specPath, &s.Spec, &old.Spec)
+	errs := resourcev1.Validate_ResourceSliceSpec(context.Background(), change, specPath, &s.Spec, &old.Spec)
 	errs = append(errs, resource.Unchanged(specPath.Child("driver"), s.Spec.Driver, old.Spec.Driver)...)
 	errs = append(errs, resource.Unchanged(specPath.Child("nodeName"), s.Spec.NodeName, old.Spec.NodeName)...)
 	return append(errs, checkSlice(s)...)
