@@ -96,6 +96,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.awaitReady(watched) })
 	err := s.run(ctx)
+	s.config.Transport.Stop()
 	stop()
 	wg.Wait()
 	if err != nil && !errors.Is(err, context.Canceled) {

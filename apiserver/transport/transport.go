@@ -39,6 +39,9 @@ type Server struct {
 // Set makes the handler known. Requests before that fail with ErrNotReady.
 func (s *Server) Set(h http.Handler) { s.handler.Store(&h) }
 
+// Stop forgets the handler: later requests fail with ErrNotReady, as they would on a closed port.
+func (s *Server) Stop() { s.handler.Store(nil) }
+
 type userKey struct{}
 
 // UserFrom returns the user of an in-process request. Requests from the network never have one: it is
