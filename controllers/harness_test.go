@@ -166,7 +166,8 @@ func (e *env) events() string {
 }
 
 // kubelet marks pods running and ready, unless their label "broken" is set, and
-// ends those that are deleted.
+// ends those that are deleted. Pods with a label "end" end at once, in the phase
+// that it names.
 func (e *env) kubelet() {
 	var n atomic.Int32
 	pods := make(chan *corev1.Pod, 10000) // so that the watch is never kept waiting
@@ -183,7 +184,7 @@ func (e *env) kubelet() {
 	}
 	e.onChange(e.t.Context(), &corev1.PodList{}, func(ev watch.Event) {
 		p, ok := ev.Object.(*corev1.Pod)
-		starts := ok && p.Labels["broken"] == "" && p.Status.Phase != corev1.PodRunning
+		starts := ok && p.Labels["broken"] == "" && p.Status.Phase == corev1.PodPending
 		if ok && ev.Type != watch.Deleted && (starts || p.DeletionTimestamp != nil) {
 			pods <- p
 		}
@@ -191,9 +192,13 @@ func (e *env) kubelet() {
 }
 
 func (e *env) markReady(p *corev1.Pod, i int32) {
-	status := fmt.Sprintf(`{"status":{"phase":"Running","podIP":"10.1.%d.%d","podIPs":[{"ip":"10.1.%d.%d"}],
+	phase := corev1.PodRunning
+	if end := p.Labels["end"]; end != "" {
+		phase = corev1.PodPhase(end)
+	}
+	status := fmt.Sprintf(`{"status":{"phase":%q,"podIP":"10.1.%d.%d","podIPs":[{"ip":"10.1.%d.%d"}],
 		"conditions":[{"type":"Ready","status":"True","lastTransitionTime":%q}]}}`,
-		i/250, i%250+1, i/250, i%250+1, time.Now().UTC().Format(time.RFC3339))
+		phase, i/250, i%250+1, i/250, i%250+1, time.Now().UTC().Format(time.RFC3339))
 	err := e.Status().Patch(e.t.Context(), p, client.RawPatch(types.MergePatchType, []byte(status)))
 	if client.IgnoreNotFound(err) != nil && e.t.Context().Err() == nil {
 		e.t.Errorf("marking pod %s ready: %v", p.Name, err)
