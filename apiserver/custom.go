@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"slices"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -17,9 +20,11 @@ import (
 	"coracle.dev/coracle/apiserver/allocation"
 	"coracle.dev/coracle/apiserver/auth/bootstrap"
 	"coracle.dev/coracle/apiserver/auth/rbac"
+	"coracle.dev/coracle/apiserver/auth/review"
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/registry"
 	"coracle.dev/coracle/apiserver/subresource/connect"
+	"coracle.dev/coracle/apiserver/subresource/csr"
 	"coracle.dev/coracle/apiserver/subresource/namespace"
 	"coracle.dev/coracle/apiserver/subresource/node"
 	"coracle.dev/coracle/apiserver/subresource/pod"
@@ -49,6 +54,9 @@ func (c *chain) customize(r *served) error {
 	if c.Roles != nil {
 		c.guard(r)
 	}
+	r.put(certificatesv1.SchemeGroupVersion, "certificatesigningrequests/approval",
+		csr.NewApproval(r.stores[certificatesv1.Resource("certificatesigningrequests")]))
+	c.reviews(r)
 	c.tokens(r)
 	if err := c.connections(r); err != nil {
 		return err
@@ -76,6 +84,17 @@ func (c *chain) connections(r *served) error {
 	r.put(v1, "services/proxy", service.NewProxy(
 		r.stores[corev1.Resource("services")], r.stores[discoveryv1.Resource("endpointslices")], connector))
 	return nil
+}
+
+// reviews answer who somebody is and what they may do.
+func (c *chain) reviews(r *served) {
+	r.put(authenticationv1.SchemeGroupVersion, "tokenreviews", review.Tokens(c.Authenticator, c.options.Authentication.APIAudiences))
+	r.put(authenticationv1.SchemeGroupVersion, "selfsubjectreviews", review.Self())
+	v1 := authorizationv1.SchemeGroupVersion
+	r.put(v1, "subjectaccessreviews", review.Access(c.Authorizer))
+	r.put(v1, "localsubjectaccessreviews", review.LocalAccess(c.Authorizer))
+	r.put(v1, "selfsubjectaccessreviews", review.SelfAccess(c.Authorizer))
+	r.put(v1, "selfsubjectrulesreviews", review.SelfRules(c.RuleResolver))
 }
 
 // tokens issues service account tokens where there is a key to sign them with.

@@ -54,10 +54,13 @@ var (
 
 // New makes the storage of namespaces over s, whose store it changes.
 func New(s *registry.Storage) *Namespaces {
-	s.ShouldDeleteDuringUpdate = func(ctx context.Context, key string, obj, existing runtime.Object) bool {
-		return len(obj.(*corev1.Namespace).Spec.Finalizers) == 0
-	}
+	// For each way of updating: a namespace that is emptied has no other finalizers to hold it.
+	s.ShouldDeleteDuringUpdate, s.Status.Store.ShouldDeleteDuringUpdate = finalized, finalized
 	return &Namespaces{storeVerbs: s, store: s.Store}
+}
+
+func finalized(ctx context.Context, key string, obj, existing runtime.Object) bool {
+	return len(obj.(*corev1.Namespace).Spec.Finalizers) == 0 && genericregistry.ShouldDeleteDuringUpdate(ctx, key, obj, existing)
 }
 
 // Delete implements rest.GracefulDeleter.

@@ -1,0 +1,132 @@
+// Package csr is the approval subresource of certificate signing requests: it writes the conditions
+// Approved and Denied, which /status leaves alone, and nothing else.
+//
+// Who may approve for a signer is checked by the admission plugin CertificateApproval.
+package csr
+
+import (
+	"context"
+	"fmt"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"coracle.dev/coracle/apiserver/registry"
+)
+
+// Approval serves certificatesigningrequests/approval.
+type Approval struct{ store *genericregistry.Store }
+
+var (
+	_ rest.Patcher             = &Approval{}
+	_ rest.ResetFieldsStrategy = &Approval{}
+	_ rest.TableConvertor      = &Approval{}
+)
+
+// NewApproval makes the storage of certificatesigningrequests/approval.
+func NewApproval(s *registry.Storage) *Approval {
+	store := *s.Store
+	strategy := approvalStrategy{s.UpdateStrategy}
+	store.UpdateStrategy, store.ResetFieldsStrategy = strategy, strategy
+	return &Approval{store: &store}
+}
+
+// New implements rest.Storage.
+func (a *Approval) New() runtime.Object { return &certificatesv1.CertificateSigningRequest{} }
+
+// Destroy implements rest.Storage.
+func (a *Approval) Destroy() {}
+
+// Get implements rest.Getter.
+func (a *Approval) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
+	return a.store.Get(ctx, name, options)
+}
+
+// Update implements rest.Updater. It never creates.
+func (a *Approval) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	return a.store.Update(ctx, name, info, create, update, false, options)
+}
+
+// GetResetFields implements rest.ResetFieldsStrategy.
+func (a *Approval) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return a.store.GetResetFields()
+}
+
+// ConvertToTable implements rest.TableConvertor.
+func (a *Approval) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
+	return a.store.ConvertToTable(ctx, obj, options)
+}
+
+type approvalStrategy struct{ rest.RESTUpdateStrategy }
+
+// GetResetFields implements rest.ResetFieldsStrategy.
+func (approvalStrategy) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return map[fieldpath.APIVersion]*fieldpath.Set{"certificates.k8s.io/v1": fieldpath.NewSet(
+		fieldpath.MakePathOrDie("spec"), fieldpath.MakePathOrDie("status", "certificate"))}
+}
+
+// PrepareForUpdate takes the conditions of obj, and all else of old.
+func (approvalStrategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
+	r, o := obj.(*certificatesv1.CertificateSigningRequest), old.(*certificatesv1.CertificateSigningRequest)
+	r.Spec = o.Spec
+	r.Status.Certificate = o.Status.Certificate
+	now := metav1.Now()
+	for i := range r.Status.Conditions {
+		c := &r.Status.Conditions[i]
+		if c.LastUpdateTime.IsZero() {
+			c.LastUpdateTime = now
+		}
+		if c.LastTransitionTime.IsZero() {
+			c.LastTransitionTime = now
+			for _, was := range o.Status.Conditions {
+				if was.Type == c.Type && was.Status == c.Status && !was.LastTransitionTime.IsZero() {
+					c.LastTransitionTime = was.LastTransitionTime
+				}
+			}
+		}
+	}
+}
+
+// ValidateUpdate: a decision is final, and there is one.
+func (approvalStrategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
+	var errs field.ErrorList
+	path := field.NewPath("status", "conditions")
+	now := conditions(obj.(*certificatesv1.CertificateSigningRequest))
+	for kind := range conditions(old.(*certificatesv1.CertificateSigningRequest)) {
+		if _, ok := now[kind]; !ok {
+			errs = append(errs, field.Forbidden(path, fmt.Sprintf("updates may not remove a condition of type %q", kind)))
+		}
+	}
+	for i, c := range obj.(*certificatesv1.CertificateSigningRequest).Status.Conditions {
+		at := path.Index(i)
+		if c.Type == "" {
+			errs = append(errs, field.Required(at.Child("type"), ""))
+		}
+		if c.Type != certificatesv1.CertificateFailed && c.Status != corev1.ConditionTrue && (c.Type == certificatesv1.CertificateApproved || c.Type == certificatesv1.CertificateDenied) {
+			errs = append(errs, field.NotSupported(at.Child("status"), c.Status, []corev1.ConditionStatus{corev1.ConditionTrue}))
+		}
+	}
+	if now[certificatesv1.CertificateApproved] && now[certificatesv1.CertificateDenied] {
+		errs = append(errs, field.Invalid(path, nil, "Approved and Denied conditions are mutually exclusive"))
+	}
+	return errs
+}
+
+func conditions(r *certificatesv1.CertificateSigningRequest) map[certificatesv1.RequestConditionType]bool {
+	out := map[certificatesv1.RequestConditionType]bool{}
+	for _, c := range r.Status.Conditions {
+		out[c.Type] = true
+	}
+	return out
+}
+
+// WarningsOnUpdate implements rest.RESTUpdateStrategy.
+func (approvalStrategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
+}
