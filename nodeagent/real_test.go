@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -50,9 +51,10 @@ func busyboxArchive(t testing.TB, name string) io.Reader {
 }
 
 // newRealWorld is newWorld on containerd, with the agent's whole network.
-func newRealWorld(t *testing.T) *world {
+func newRealWorld(t *testing.T, change ...func(*Options)) *world {
 	t.Helper()
 	cfg, _ := apiservertest.Start(t)
+	cfg.Wrap(allowAll)
 	dir, err := os.MkdirTemp("/tmp", "cor-na-")
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +64,9 @@ func newRealWorld(t *testing.T) *world {
 		ClusterName: filepath.Base(dir), NodeName: "n1", RootDir: filepath.Join(dir, "root"), RunDir: filepath.Join(dir, "run"), Bridge: "cor-na0",
 		NodeIP: netip.MustParseAddr("127.0.0.1"), PodCIDR: netip.MustParsePrefix("10.250.0.0/24"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+	}
+	for _, f := range change {
+		f(&o)
 	}
 	w.options = o
 	w.begin(func(ctx context.Context) error { return Run(ctx, cfg, o) })
@@ -114,3 +119,20 @@ func (w *world) runtime(t *testing.T) runtimev1.RuntimeServiceClient {
 	t.Cleanup(func() { conn.Close() })
 	return runtimev1.NewRuntimeServiceClient(conn)
 }
+
+// allowAll answers access reviews in place of an API server.
+func allowAll(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if !strings.HasSuffix(r.URL.Path, "/subjectaccessreviews") {
+			return next.RoundTrip(r)
+		}
+		body := `{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":true}}`
+		return &http.Response{
+			StatusCode: http.StatusCreated, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, Body: io.NopCloser(strings.NewReader(body)),
+		}, nil
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -38,6 +38,32 @@ func (m *Manager) Usage(path string) (Usage, error) {
 // PodUsage measures a pod's cgroup.
 func (m *Manager) PodUsage(uid string) (Usage, error) { return m.Usage(m.PodPath(uid)) }
 
+// PodProcess is one process of the pod, whichever comes first; false if it has
+// none. By it the pod's namespaces can be found.
+func (m *Manager) PodProcess(uid string) (pid int, ok bool) {
+	controller := ""
+	if !m.v2 {
+		controller = "cpu"
+	}
+	top := filepath.Join(m.root, controller, m.PodPath(uid))
+	err := filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err != nil {
+			return err
+		}
+		first, _, _ := strings.Cut(string(data), "\n")
+		if n, err := strconv.Atoi(first); err == nil && n > 0 {
+			pid = n
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return pid, err == nil && pid > 0
+}
+
 func (u *Usage) readV2(dir string) error {
 	cpu, err := fields(dir, "cpu.stat")
 	if err != nil {

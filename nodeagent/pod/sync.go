@@ -100,7 +100,8 @@ func (w *worker) deadline() (time.Time, bool) {
 	if s == nil || w.pod.Status.StartTime == nil {
 		return time.Time{}, false
 	}
-	return w.pod.Status.StartTime.Add(time.Duration(*s) * time.Second), true
+	// The start is known to the second; the pod gets what it may have lost.
+	return w.pod.Status.StartTime.Add(time.Duration(*s+1) * time.Second), true
 }
 
 // terminate begins the pod's end, or makes it come sooner.

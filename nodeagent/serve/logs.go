@@ -1,14 +1,18 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes/scheme"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/nodeagent/lifecycle"
@@ -17,13 +21,10 @@ import (
 )
 
 func (c Config) containerLogs(w http.ResponseWriter, r *http.Request) {
-	options := &corev1.PodLogOptions{}
-	if err := scheme.ParameterCodec.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion, options); err != nil {
+	options, err := logOptions(r.URL.Query())
+	if err != nil {
 		http.Error(w, fmt.Sprintf(`{"message": "Unable to decode query: %v"}`, err), http.StatusBadRequest)
 		return
-	}
-	if r.URL.Query().Get("tailLines") == "all" {
-		options.TailLines = nil
 	}
 	namespace, name, container := r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("container")
 	view, err := c.Pods.Find(namespace, name, "")
@@ -55,6 +56,44 @@ func (c Config) containerLogs(w http.ResponseWriter, r *http.Request) {
 		klog.FromContext(r.Context()).V(2).Info("Could not read a log", "path", instance.LogPath, "err", err)
 		_, _ = fmt.Fprintf(out, "%v\n", err)
 	}
+}
+
+// logOptions reads the options of a log from a query.
+func logOptions(q url.Values) (*corev1.PodLogOptions, error) {
+	o := &corev1.PodLogOptions{}
+	var all error
+	flag := func(name string) bool {
+		v := q.Get(name)
+		if v == "" {
+			return q.Has(name)
+		}
+		on, err := strconv.ParseBool(v)
+		all = errors.Join(all, err)
+		return on
+	}
+	number := func(name string) *int64 {
+		v := q.Get(name)
+		if v == "" || (name == "tailLines" && v == "all") {
+			return nil
+		}
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err == nil && n < 0 {
+			err = fmt.Errorf("%s must be greater than or equal to 0", name)
+		}
+		all = errors.Join(all, err)
+		return &n
+	}
+	o.Follow, o.Previous, o.Timestamps = flag("follow"), flag("previous"), flag("timestamps")
+	o.SinceSeconds, o.TailLines, o.LimitBytes = number("sinceSeconds"), number("tailLines"), number("limitBytes")
+	if v := q.Get("sinceTime"); v != "" {
+		at, err := time.Parse(time.RFC3339, v)
+		all = errors.Join(all, err)
+		o.SinceTime = &metav1.Time{Time: at}
+	}
+	if v := q.Get("stream"); v != "" {
+		o.Stream = &v
+	}
+	return o, all
 }
 
 // logInstance finds the instance of a container whose log is asked for.

@@ -45,11 +45,15 @@ type Collector struct {
 type reading struct {
 	at    time.Time
 	nanos uint64
-	rate  uint64
+	rate  *uint64
 }
 
-// rate is the usage in nano-cores between this reading and the one before;
-// nil for the first.
+// shortestSpan is the time over which usage per second is measured at least:
+// readings that are closer say nothing.
+const shortestSpan = time.Second
+
+// rate is the usage in nano-cores between this reading and an earlier one; nil
+// as long as there is none.
 func (c *Collector) rate(key string, at time.Time, nanos uint64) *uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,18 +61,17 @@ func (c *Collector) rate(key string, at time.Time, nanos uint64) *uint64 {
 		c.last = map[string]reading{}
 	}
 	before, ok := c.last[key]
-	now := reading{at: at, nanos: nanos, rate: before.rate}
 	elapsed := at.Sub(before.at)
-	if ok && elapsed > 0 && nanos >= before.nanos {
-		now.rate = uint64(float64(nanos-before.nanos) / elapsed.Seconds())
-	}
-	if !ok || elapsed > 0 {
-		c.last[key] = now
-	}
-	if !ok {
+	switch {
+	case !ok:
+		c.last[key] = reading{at: at, nanos: nanos}
 		return nil
+	case elapsed < shortestSpan || nanos < before.nanos:
+		return before.rate
 	}
-	return &now.rate
+	rate := uint64(float64(nanos-before.nanos) / elapsed.Seconds())
+	c.last[key] = reading{at: at, nanos: nanos, rate: &rate}
+	return &rate
 }
 
 // forget drops readings of what is gone.
@@ -137,8 +140,7 @@ func (c *Collector) pods(ctx context.Context) ([]statsapi.PodStats, error) {
 	out := []statsapi.PodStats{}
 	for _, v := range c.Pods.Views() {
 		p := v.Pod()
-		id, up := v.SandboxID()
-		if !up {
+		if _, up := v.SandboxID(); !up {
 			continue
 		}
 		s := statsapi.PodStats{
@@ -164,7 +166,7 @@ func (c *Collector) pods(ctx context.Context) ([]statsapi.PodStats, error) {
 			}
 		}
 		if !p.Spec.HostNetwork {
-			s.Network = c.network(ctx, id)
+			s.Network = c.network(string(p.UID))
 		}
 		out = append(out, s)
 	}
@@ -194,10 +196,10 @@ func (c *Collector) container(s *runtimev1.ContainerStats, started time.Time) st
 	if m := s.GetMemory(); m != nil {
 		out.Memory = &statsapi.MemoryStats{
 			Time: metav1.NewTime(time.Unix(0, m.Timestamp)), UsageBytes: value(m.UsageBytes), WorkingSetBytes: value(m.WorkingSetBytes),
-			RSSBytes: value(m.RssBytes), AvailableBytes: value(m.AvailableBytes), PageFaults: value(m.PageFaults), MajorPageFaults: value(m.MajorPageFaults),
+			RSSBytes: value(m.RssBytes), AvailableBytes: positive(m.AvailableBytes), PageFaults: value(m.PageFaults), MajorPageFaults: value(m.MajorPageFaults),
 		}
 	}
-	if fs := s.GetWritableLayer(); fs != nil {
+	if fs := s.GetWritableLayer(); fs != nil && fs.Timestamp > 0 {
 		out.Rootfs = &statsapi.FsStats{Time: metav1.NewTime(time.Unix(0, fs.Timestamp)), UsedBytes: value(fs.UsedBytes), InodesUsed: value(fs.InodesUsed)}
 	}
 	return out
@@ -210,22 +212,56 @@ func value(v *runtimev1.UInt64Value) *uint64 {
 	return &v.Value
 }
 
-func (c *Collector) network(ctx context.Context, sandbox string) *statsapi.NetworkStats {
-	res, err := c.CRI.PodSandboxStats(ctx, &runtimev1.PodSandboxStatsRequest{PodSandboxId: sandbox})
+// network reads the pod's interfaces through one of its processes.
+func (c *Collector) network(uid string) *statsapi.NetworkStats {
+	pid, ok := c.Cgroups.PodProcess(uid)
+	if !ok {
+		return nil
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
 	if err != nil {
 		return nil
 	}
-	n := res.GetStats().GetLinux().GetNetwork()
-	if n.GetDefaultInterface() == nil {
+	out := &statsapi.NetworkStats{Time: metav1.Now(), Interfaces: parseNetDev(string(data))}
+	for _, i := range out.Interfaces {
+		if out.Name == "" || i.Name == defaultInterface {
+			out.InterfaceStats = i
+		}
+	}
+	return out
+}
+
+const defaultInterface = "eth0"
+
+// positive is value, where the runtime says 0 for unlimited.
+func positive(v *runtimev1.UInt64Value) *uint64 {
+	if v.GetValue() == 0 {
 		return nil
 	}
-	i := n.DefaultInterface
-	return &statsapi.NetworkStats{
-		Time: metav1.NewTime(time.Unix(0, n.Timestamp)),
-		InterfaceStats: statsapi.InterfaceStats{
-			Name: i.Name, RxBytes: value(i.RxBytes), RxErrors: value(i.RxErrors), TxBytes: value(i.TxBytes), TxErrors: value(i.TxErrors),
-		},
+	return &v.Value
+}
+
+// parseNetDev reads /proc/net/dev, whose columns are eight for what came in
+// (bytes, packets, errors, ...) and eight for what went out.
+func parseNetDev(text string) []statsapi.InterfaceStats {
+	var out []statsapi.InterfaceStats
+	for line := range strings.Lines(text) {
+		name, rest, ok := strings.Cut(line, ":")
+		name = strings.TrimSpace(name)
+		fields := strings.Fields(rest)
+		if !ok || name == "lo" || len(fields) < 16 {
+			continue
+		}
+		number := func(i int) *uint64 {
+			n, err := strconv.ParseUint(fields[i], 10, 64)
+			if err != nil {
+				return nil
+			}
+			return &n
+		}
+		out = append(out, statsapi.InterfaceStats{Name: name, RxBytes: number(0), RxErrors: number(2), TxBytes: number(8), TxErrors: number(10)})
 	}
+	return out
 }
 
 // machineCPU is the CPU time of all processors since boot, in nanoseconds.
