@@ -101,17 +101,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		wait = lookAgain
 	}
 	ready := status(n.Status.Conditions, corev1.NodeReady) == corev1.ConditionTrue
-	held, err := r.taint(ctx, &n)
 	if !ready {
 		wait = min(wait, lookAgain)
 	}
+	var errs []error
 	if r.health.unmarked(n.Name, ready) {
-		err = errors.Join(err, r.markPods(ctx, &n))
+		errs = append(errs, r.markPods(ctx, &n))
 	}
+	held, err := r.taint(ctx, &n)
+	errs = append(errs, err)
 	if held > 0 {
 		wait = min(wait, held)
 	}
-	return outcome.Of(ctrl.Result{RequeueAfter: wait}, err)
+	return outcome.Of(ctrl.Result{RequeueAfter: wait}, errors.Join(errs...))
 }
 
 // silence sets the conditions of a node whose agent is silent.
