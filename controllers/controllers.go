@@ -9,6 +9,7 @@ import (
 	"coracle.dev/coracle/controllers/endpointslice"
 	"coracle.dev/coracle/controllers/endpointslicemirroring"
 	"coracle.dev/coracle/controllers/garbagecollector"
+	"coracle.dev/coracle/controllers/job"
 	"coracle.dev/coracle/controllers/namespace"
 	"coracle.dev/coracle/controllers/nodelifecycle"
 	"coracle.dev/coracle/controllers/podgc"
@@ -32,6 +33,7 @@ func entries() []entry {
 		{"endpoints-controller", func(m ctrl.Manager, _ Options) error { return endpoints.New(m).SetupWithManager(m) }},
 		{"endpointslice-controller", addEndpointSlice},
 		{"endpointslice-mirroring-controller", func(m ctrl.Manager, _ Options) error { return endpointslicemirroring.New(m).SetupWithManager(m) }},
+		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
 		{"replicationcontroller-controller", func(m ctrl.Manager, _ Options) error { return replicationcontroller.New(m).SetupWithManager(m) }},
