@@ -38,7 +38,7 @@ func NewResize(s *registry.Storage) *Part { return newPart(s, takeResources, che
 
 func newPart(s *registry.Storage, take func(to, from *corev1.Pod), check func(obj, old *corev1.Pod) field.ErrorList) *Part {
 	store := *s.Store
-	strategy := &partStrategy{RESTUpdateStrategy: s.UpdateStrategy, take: take, check: check, validate: s.Descriptor().Validate}
+	strategy := &partStrategy{RESTUpdateStrategy: s.UpdateStrategy, take: take, check: check}
 	store.UpdateStrategy, store.ResetFieldsStrategy = strategy, strategy
 	return &Part{store: &store}
 }
@@ -71,9 +71,8 @@ func (p *Part) ConvertToTable(ctx context.Context, obj, options runtime.Object) 
 
 type partStrategy struct {
 	rest.RESTUpdateStrategy
-	take     func(to, from *corev1.Pod)
-	check    func(obj, old *corev1.Pod) field.ErrorList
-	validate func(runtime.Object) field.ErrorList
+	take  func(to, from *corev1.Pod)
+	check func(obj, old *corev1.Pod) field.ErrorList
 }
 
 // GetResetFields implements rest.ResetFieldsStrategy.
@@ -93,12 +92,13 @@ func (s *partStrategy) PrepareForUpdate(_ context.Context, obj, old runtime.Obje
 	}
 }
 
-// ValidateUpdate checks the transition, then the result as if it were new.
+// ValidateUpdate checks the transition, then the whole specification that results.
 func (s *partStrategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
-	if errs := s.check(obj.(*corev1.Pod), old.(*corev1.Pod)); len(errs) > 0 {
+	p := obj.(*corev1.Pod)
+	if errs := s.check(p, old.(*corev1.Pod)); len(errs) > 0 {
 		return errs
 	}
-	return s.validate(obj)
+	return pod.ValidateSpec(&p.Spec, &p.ObjectMeta, field.NewPath("spec"))
 }
 
 // WarningsOnUpdate implements rest.RESTUpdateStrategy; the parts have none of their own.
