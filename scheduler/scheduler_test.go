@@ -14,9 +14,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
+	"coracle.dev/coracle/apiserver"
 	"coracle.dev/coracle/apiserver/apiservertest"
 	"coracle.dev/coracle/scheduler"
 )
@@ -27,10 +29,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// start starts an API server with a scheduler, and a namespace for the test.
+// start starts an API server with a scheduler that may do what it may in a
+// cluster, and a namespace for the test.
 func start(t testing.TB) *kubernetes.Clientset {
 	t.Helper()
-	cfg, _ := apiservertest.Start(t)
+	cfg, server := apiservertest.Start(t, func(o *apiserver.Options) { o.AuthorizationModes = []string{"RBAC"} })
+	as := server.ClientConfig(&user.DefaultInfo{Name: "system:kube-scheduler", Groups: []string{user.AllAuthenticated}})
 	c, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +45,7 @@ func start(t testing.TB) *kubernetes.Clientset {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- scheduler.Run(ctx, cfg, scheduler.Options{}) }()
+	go func() { done <- scheduler.Run(ctx, as, scheduler.Options{}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
