@@ -11,7 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"coracle.dev/coracle/apis/pod"
 	"coracle.dev/coracle/apis/resource"
 )
 
@@ -45,6 +47,9 @@ var daemonSets = resource.Resource[*appsv1.DaemonSet]{
 	Validate:             validateDaemonSet,
 	ValidateUpdate:       validateDaemonSetUpdate,
 	ValidateStatusUpdate: validateDaemonSetStatus,
+	Warnings: func(o *appsv1.DaemonSet) []string {
+		return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+	},
 }
 
 var deployments = resource.Resource[*appsv1.Deployment]{
@@ -64,6 +69,9 @@ var deployments = resource.Resource[*appsv1.Deployment]{
 	Validate:             validateDeployment,
 	ValidateUpdate:       validateDeploymentUpdate,
 	ValidateStatusUpdate: validateDeploymentStatus,
+	Warnings: func(o *appsv1.Deployment) []string {
+		return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+	},
 }
 
 var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
@@ -87,6 +95,9 @@ var replicaSets = resource.Resource[*appsv1.ReplicaSet]{
 	Validate:             validateReplicaSet,
 	ValidateUpdate:       validateReplicaSetUpdate,
 	ValidateStatusUpdate: validateReplicaSetStatus,
+	Warnings: func(o *appsv1.ReplicaSet) []string {
+		return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+	},
 }
 
 var statefulSets = resource.Resource[*appsv1.StatefulSet]{
@@ -106,6 +117,9 @@ var statefulSets = resource.Resource[*appsv1.StatefulSet]{
 	Validate:             validateStatefulSetCreate,
 	ValidateUpdate:       validateStatefulSetUpdate,
 	ValidateStatusUpdate: validateStatefulSetStatus,
+	Warnings: func(o *appsv1.StatefulSet) []string {
+		return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+	},
 }
 
 func orZero(p *int32) int32 {

@@ -9,7 +9,9 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"coracle.dev/coracle/apis/pod"
 	"coracle.dev/coracle/apis/resource"
 )
 
@@ -30,6 +32,9 @@ var cronJobs = resource.Resource[*batchv1.CronJob]{
 	Columns:        cronJobColumns,
 	Validate:       validateCronJob,
 	ValidateUpdate: validateCronJobUpdate,
+	Warnings: func(o *batchv1.CronJob) []string {
+		return pod.TemplateWarnings(&o.Spec.JobTemplate.Spec.Template, field.NewPath("spec", "jobTemplate", "spec", "template"))
+	},
 }
 
 var jobs = resource.Resource[*batchv1.Job]{
@@ -48,4 +53,7 @@ var jobs = resource.Resource[*batchv1.Job]{
 	Validate:             validateJob,
 	ValidateUpdate:       validateJobUpdate,
 	ValidateStatusUpdate: validateJobStatus,
+	Warnings: func(o *batchv1.Job) []string {
+		return pod.TemplateWarnings(&o.Spec.Template, field.NewPath("spec", "template"))
+	},
 }

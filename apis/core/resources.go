@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"coracle.dev/coracle/apis/pod"
 	"coracle.dev/coracle/apis/resource"
@@ -149,6 +150,7 @@ var pods = resource.Resource[*corev1.Pod]{
 	Validate:             pod.Validate,
 	ValidateUpdate:       pod.ValidateUpdate,
 	ValidateStatusUpdate: pod.ValidateStatusUpdate,
+	Warnings:             pod.Warnings,
 }
 
 var podTemplates = resource.Resource[*corev1.PodTemplate]{
@@ -160,6 +162,9 @@ var podTemplates = resource.Resource[*corev1.PodTemplate]{
 	Columns:        podTemplateColumns,
 	Validate:       validatePodTemplate,
 	ValidateUpdate: validatePodTemplateUpdate,
+	Warnings: func(t *corev1.PodTemplate) []string {
+		return pod.TemplateWarnings(&t.Template, field.NewPath("template"))
+	},
 }
 
 var replicationControllers = resource.Resource[*corev1.ReplicationController]{
@@ -183,6 +188,7 @@ var replicationControllers = resource.Resource[*corev1.ReplicationController]{
 	Validate:             validateReplicationController,
 	ValidateUpdate:       validateReplicationControllerUpdate,
 	ValidateStatusUpdate: validateReplicationControllerStatus,
+	Warnings:             replicationControllerWarnings,
 }
 
 var resourceQuotas = resource.Resource[*corev1.ResourceQuota]{
@@ -235,4 +241,5 @@ var services = resource.Resource[*corev1.Service]{
 	Validate:             validateService,
 	ValidateUpdate:       validateServiceUpdate,
 	ValidateStatusUpdate: validateServiceStatusUpdate,
+	Warnings:             serviceWarnings,
 }
