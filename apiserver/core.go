@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
@@ -102,7 +101,7 @@ func (c CompletedConfig) encodings() func(schema.GroupResource) (storage.Encodin
 func (c CompletedConfig) groupInfos(r *served) []*genericapiserver.APIGroupInfo {
 	var infos []*genericapiserver.APIGroupInfo
 	for _, g := range r.groups {
-		info := genericapiserver.NewDefaultAPIGroupInfo(g, c.Scheme, metav1.ParameterCodec, c.Codecs)
+		info := genericapiserver.NewDefaultAPIGroupInfo(g, c.Scheme, runtime.NewParameterCodec(c.Scheme), c.Codecs)
 		for gv, m := range r.paths {
 			if gv.Group == g {
 				info.VersionedResourcesStorageMap[gv.Version] = m
