@@ -190,8 +190,9 @@ func TestAggregatedAPI(t *testing.T) {
 			return c.Type == apiregistrationv1.Available && c.Status == apiregistrationv1.ConditionTrue
 		}), s.Status.Conditions
 	})
-	list, err := dynamicFor(t, config).Resource(schema.GroupVersionResource{Group: "metrics.example.com", Version: "v1", Resource: "things"}).List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(list.Items) != 1 || list.Items[0].GetName() != "remote" {
-		t.Errorf("got %v, %v", list, err)
-	}
+	things := dynamicFor(t, config).Resource(schema.GroupVersionResource{Group: "metrics.example.com", Version: "v1", Resource: "things"})
+	eventually(t, "requests being passed on", func(ctx context.Context) (bool, any) {
+		list, err := things.List(ctx, metav1.ListOptions{})
+		return err == nil && len(list.Items) == 1 && list.Items[0].GetName() == "remote", err
+	})
 }
