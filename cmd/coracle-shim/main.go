@@ -30,6 +30,9 @@ import (
 // sandboxVariable is set in a shim that belongs to a sandbox of our controller.
 const sandboxVariable = "CORACLE_SANDBOX"
 
+// hostPIDVariable is set in addition if the pod asked for the host's processes.
+const hostPIDVariable = "CORACLE_HOST_PID"
+
 // permissionFile is where the controller's byte arrives; 3 is the socket.
 const permissionFile = 4
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -14,12 +15,14 @@ type service struct {
 	taskapi.TTRPCTaskService
 	// sandbox is set if we serve a pod of our own controller.
 	sandbox bool
+	// hostPID is set if the pod's containers may be in the host's process namespace.
+	hostPID bool
 	// bounding holds the names of the capabilities that a process may have here.
 	bounding map[string]bool
 }
 
 func newService(s taskapi.TTRPCTaskService, sandbox bool) *service {
-	return &service{TTRPCTaskService: s, sandbox: sandbox, bounding: boundingSet()}
+	return &service{TTRPCTaskService: s, sandbox: sandbox, hostPID: !sandbox || os.Getenv(hostPIDVariable) != "", bounding: boundingSet()}
 }
 
 func (s *service) RegisterTTRPC(server *ttrpc.Server) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -54,6 +55,9 @@ func (s *service) adaptSpec(data []byte) ([]byte, error) {
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, fmt.Errorf("decoding the container's specification: %w", err)
 	}
+	if err := s.checkProcesses(spec); err != nil {
+		return nil, err
+	}
 	capabilities, err := change(spec, "process", s.dropCapabilities)
 	if err != nil {
 		return nil, err
@@ -68,6 +72,37 @@ func (s *service) adaptSpec(data []byte) ([]byte, error) {
 		return nil, nil
 	}
 	return json.Marshal(spec)
+}
+
+// checkProcesses refuses a container that shares the pod's process namespace in a
+// pod that has none: the holder is in the host's, so it would see the host's
+// processes. Whoever asked for the pod must have asked for it alike.
+func (s *service) checkProcesses(spec object) error {
+	if s.hostPID {
+		return nil
+	}
+	var linux specs.Linux
+	if raw, ok := spec["linux"]; ok {
+		if err := json.Unmarshal(raw, &linux); err != nil {
+			return fmt.Errorf("decoding linux of the specification: %w", err)
+		}
+	}
+	host, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return fmt.Errorf("reading our process namespace: %w", err)
+	}
+	for _, n := range linux.Namespaces {
+		if n.Type != specs.PIDNamespace {
+			continue
+		}
+		if n.Path == "" {
+			return nil
+		}
+		if theirs, err := os.Readlink(n.Path); err != nil || theirs != host {
+			return nil
+		}
+	}
+	return errors.New("the container asks for a process namespace that is shared in the pod, but the pod does not")
 }
 
 func (s *service) adaptProcess(data []byte) ([]byte, error) {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAdaptSpec(t *testing.T) {
-	s := &service{bounding: map[string]bool{"CAP_CHOWN": true, "CAP_KILL": true}}
+	s := &service{hostPID: true, bounding: map[string]bool{"CAP_CHOWN": true, "CAP_KILL": true}}
 	foreign := specs.ArchMIPS
 	for name, test := range map[string]struct{ spec, want string }{
 		"nothing to change": {
@@ -56,6 +56,22 @@ func TestAdaptSpec(t *testing.T) {
 	}
 	if _, err := s.adaptSpec([]byte(`{"process":[]}`)); err == nil {
 		t.Error("a specification that is none was taken")
+	}
+}
+
+func TestProcessNamespace(t *testing.T) {
+	for spec, want := range map[string]struct{ pod, host bool }{
+		`{"linux":{"namespaces":[{"type":"pid"},{"type":"ipc","path":"/proc/self/ns/ipc"}]}}`: {true, true},
+		`{"linux":{"namespaces":[{"type":"pid","path":"/proc/self/ns/pid"}]}}`:                {false, true},
+		`{"linux":{"namespaces":[{"type":"pid","path":"/proc/self/ns/mnt"}]}}`:                {true, true},
+		`{"linux":{"namespaces":[{"type":"ipc"}]}}`:                                           {false, true},
+		`{}`: {false, true},
+	} {
+		_, inPod := (&service{}).adaptSpec([]byte(spec))
+		_, onHost := (&service{hostPID: true}).adaptSpec([]byte(spec))
+		if (inPod == nil) != want.pod || (onHost == nil) != want.host {
+			t.Errorf("%s: in a pod %v, on the host %v", spec, inPod, onHost)
+		}
 	}
 }
 

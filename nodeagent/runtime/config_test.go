@@ -75,7 +75,7 @@ func TestHandlerFor(t *testing.T) {
 		options *runtimev1.NamespaceOption
 		want    string
 	}{
-		"nothing said": {nil, ""},
+		"nothing said": {nil, StockHandler},
 		"usual":        {&runtimev1.NamespaceOption{Pid: runtimev1.NamespaceMode_CONTAINER}, ""},
 		"host": {&runtimev1.NamespaceOption{
 			Network: runtimev1.NamespaceMode_NODE, Pid: runtimev1.NamespaceMode_NODE, Ipc: runtimev1.NamespaceMode_NODE,

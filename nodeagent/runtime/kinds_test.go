@@ -199,6 +199,18 @@ func TestFailures(t *testing.T) {
 		}
 		n.checkClean()
 	})
+	t.Run("processes", func(t *testing.T) {
+		n.t = t
+		p := n.runPod(n.sandboxConfig("wrong"))
+		c := containerConfig("main", "sleep", "1000")
+		c.Linux.SecurityContext.NamespaceOptions.Pid = runtimev1.NamespaceMode_POD
+		_, err := p.tryStart(c)
+		if err == nil || !strings.Contains(err.Error(), "but the pod does not") {
+			t.Errorf("the error is %v", err)
+		}
+		p.remove()
+		n.checkClean()
+	})
 	t.Run("command", func(t *testing.T) {
 		n.t = t
 		p := n.runPod(n.sandboxConfig("wrong"))

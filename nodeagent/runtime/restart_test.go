@@ -262,3 +262,60 @@ func TestCrashInTheMiddle(t *testing.T) {
 	n.awaitReplaced(old)
 	n.checkClean()
 }
+
+// After a reboot there are records of pods, and nothing else of them.
+func TestReboot(t *testing.T) {
+	n := newNode(t)
+	pods := []*pod{n.runPod(n.sandboxConfig("before"))}
+	c := pods[0].start(containerConfig("main", "sleep", "1000"))
+	stock := n.sandboxConfig("stock")
+	stock.Linux.SecurityContext.NamespaceOptions.Pid = runtimev1.NamespaceMode_POD
+	pods = append(pods, n.runPod(stock))
+	n.Runtime.mu.Lock()
+	n.Runtime.stopping = true
+	n.Runtime.mu.Unlock()
+	if err := syscall.Kill(n.containerdPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(killProcesses(t.Context(), n.config), n.config.removeCgroups(), unmountBelow(filepath.Dir(n.config.RootDir))); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(n.config.RunDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "cni.sock" {
+			if err := os.RemoveAll(filepath.Join(n.config.RunDir, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	n.start()
+	n.awaitNetwork()
+	for _, p := range pods {
+		if got := p.state(); got != runtimev1.PodSandboxState_SANDBOX_NOTREADY {
+			t.Errorf("pod %s is %s", p.config.Metadata.Name, got)
+		}
+	}
+	if got := n.container(c); got.State != runtimev1.ContainerState_CONTAINER_EXITED {
+		t.Errorf("the container is %s", got.State)
+	}
+	for _, p := range pods {
+		p.remove()
+	}
+	again := n.runPod(n.sandboxConfig("before"))
+	again.start(containerConfig("main", "sleep", "1000"))
+	again.remove()
+	n.checkClean()
+}
+
+func TestNativeSnapshotter(t *testing.T) {
+	n := newNode(t, func(c *Config) { c.Snapshotter = "native" })
+	p := n.runPod(n.sandboxConfig("native"))
+	if got := n.exec(p.start(containerConfig("main", "sleep", "1000")), "sh", "-c", "grep ' / ' /proc/mounts | { read a b c rest; echo $c; }"); got == "overlay" {
+		t.Errorf("the root directory is an %s", got)
+	}
+	p.remove()
+	n.checkClean()
+}

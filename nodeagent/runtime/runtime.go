@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -84,7 +85,10 @@ func Start(ctx context.Context, c Config) (*Runtime, error) {
 // ensure returns a running containerd of our configuration.
 func (r *Runtime) ensure(ctx context.Context) (*child, error) {
 	c := r.config
-	for _, dir := range []string{c.RootDir, c.RunDir, c.CNIConfDir, c.RegistryConfigDir, c.persistentDir()} {
+	// containerd cleans up after the containers of before a reboot only if the
+	// directory of tasks is there.
+	tasks := filepath.Join(c.stateDir(), "io.containerd.runtime.v2.task", sandbox.Namespace)
+	for _, dir := range []string{c.RootDir, c.RunDir, c.CNIConfDir, c.RegistryConfigDir, c.persistentDir(), tasks} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, fmt.Errorf("making the runtime's directories: %w", err)
 		}

@@ -50,11 +50,11 @@ var _ sandbox.Controller = (*Controller)(nil)
 // Supported tells whether the controller can make a pod with these namespaces.
 // One with a user namespace needs more set up than it does. In a shared process
 // namespace the holder would be visible to containers, from where its root
-// directory, the host's, could be reached.
+// directory, the host's, could be reached. Both are the zero values of their
+// fields, so that who says nothing gets a shared process namespace.
 func Supported(o *runtimev1.NamespaceOption) bool {
-	// The mode's zero value is POD, so the message's presence counts.
-	userNamespace := o.GetUsernsOptions() != nil && o.GetUsernsOptions().GetMode() == runtimev1.NamespaceMode_POD
-	return !userNamespace && (o == nil || o.GetPid() != runtimev1.NamespaceMode_POD)
+	users := o.GetUsernsOptions()
+	return o.GetPid() != runtimev1.NamespaceMode_POD && (users == nil || users.GetMode() != runtimev1.NamespaceMode_POD)
 }
 
 // Create takes note of what is asked for.

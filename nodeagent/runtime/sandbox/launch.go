@@ -41,7 +41,7 @@ func (c *Controller) launch(ctx context.Context, r *request) (_ *instance, failu
 	}
 	defer permission.Close()
 	defer permit.Close()
-	if s.shim, err = c.startShim(s, permission); err != nil {
+	if s.shim, err = c.startShim(r, s, permission); err != nil {
 		return nil, err
 	}
 	report, holder, err := c.startHolder(r, permission)
@@ -69,7 +69,7 @@ func (c *Controller) launch(ctx context.Context, r *request) (_ *instance, failu
 
 // startShim opens the shim's socket and starts the shim on it. It need not be
 // up when we return, since who connects waits in the socket's queue.
-func (c *Controller) startShim(s *instance, permission *os.File) (*pidfd.Process, error) {
+func (c *Controller) startShim(r *request, s *instance, permission *os.File) (*pidfd.Process, error) {
 	if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("removing an old socket: %w", err)
 	}
@@ -93,6 +93,9 @@ func (c *Controller) startShim(s *instance, permission *os.File) (*pidfd.Process
 	shim.Stderr = os.Stderr
 	shim.Env = append(os.Environ(), "CORACLE_SANDBOX="+s.id, "GOMAXPROCS=2",
 		"TTRPC_ADDRESS="+c.ttrpcAddress, "GRPC_ADDRESS="+c.grpcAddress)
+	if r.namespaces().GetPid() == runtimev1.NamespaceMode_NODE {
+		shim.Env = append(shim.Env, "CORACLE_HOST_PID=yes")
+	}
 	shim.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return start(shim, "shim")
 }
