@@ -46,6 +46,7 @@ var loopback = &user.DefaultInfo{
 // storage. Its fields may be changed until Complete.
 type Config struct {
 	options *Options
+	up      chan struct{} // closed when the server serves
 
 	Scheme *runtime.Scheme
 	Codecs serializer.CodecFactory
@@ -96,7 +97,7 @@ func (o *Options) Config(ctx context.Context) (*Config, error) {
 	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(o.FeatureGates); err != nil {
 		return nil, fmt.Errorf("setting feature gates: %w", err)
 	}
-	c := &Config{options: o, Scheme: catalog.NewScheme(), Transport: &transport.Server{}}
+	c := &Config{options: o, up: make(chan struct{}), Scheme: catalog.NewScheme(), Transport: &transport.Server{}}
 	c.Codecs = serializer.NewCodecFactory(c.Scheme)
 	if err := errors.Join(c.readAddresses(), c.readCertificates()); err != nil {
 		return nil, err

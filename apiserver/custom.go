@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
+	"coracle.dev/coracle/apiserver/admission/priority"
 	"coracle.dev/coracle/apiserver/allocation"
 	"coracle.dev/coracle/apiserver/auth/bootstrap"
 	"coracle.dev/coracle/apiserver/auth/rbac"
@@ -163,6 +164,9 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 		}))
 	}
 	errs = append(errs, server.AddPostStartHook("service-allocation", c.allocate))
+	errs = append(errs, server.AddPostStartHook("scheduling/bootstrap-system-priority-classes", func(hook genericapiserver.PostStartHookContext) error {
+		return priority.Ensure(hook, c.Client)
+	}))
 	if g := c.Nodes; g != nil {
 		errs = append(errs, server.AddPostStartHook("node-authorizer", func(hook genericapiserver.PostStartHookContext) error {
 			go g.Run(hook, c.Client)

@@ -52,6 +52,9 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	undo = append(undo, backend.Close)
 
 	chain := c.newChain(backend, listener)
+	if err := chain.admit(ctx); err != nil {
+		return nil, err
+	}
 	extensions, err := chain.extensions()
 	if err != nil {
 		return nil, err
@@ -92,6 +95,7 @@ func (o *EtcdOptions) storage() storage.Options {
 func (s *Server) Run(ctx context.Context) error {
 	defer s.backend.Close()
 	s.config.Transport.Set(s.handler)
+	close(s.config.up)
 	watched, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.awaitReady(watched) })
