@@ -206,11 +206,18 @@ func (p *Puller) present(ctx context.Context, name string) (Image, bool, error) 
 	if res.Image == nil {
 		return Image{}, false, nil
 	}
-	image := Image{ID: res.Image.Id, User: spec.ImageUser{Name: res.Image.Username}}
-	if res.Image.Uid != nil {
-		image.User.UID = &res.Image.Uid.Value
+	return Image{ID: res.Image.Id, User: userOf(res.Image)}, true, nil
+}
+
+// userOf is the user that an image runs as: root, if it does not say.
+func userOf(i *runtimev1.Image) spec.ImageUser {
+	switch {
+	case i.Uid != nil:
+		return spec.ImageUser{UID: &i.Uid.Value}
+	case i.Username != "":
+		return spec.ImageUser{Name: i.Username}
 	}
-	return image, true, nil
+	return spec.ImageUser{UID: new(int64)}
 }
 
 func (p *Puller) pull(ctx context.Context, r Request, name string) (Image, error) {
