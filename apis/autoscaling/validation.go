@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"coracle.dev/coracle/apis/resource"
@@ -45,7 +44,7 @@ func checkReference(at *field.Path, kind, name string) field.ErrorList {
 		if f.value == "" {
 			errs = append(errs, field.Required(at.Child(f.name), ""))
 		} else {
-			errs = append(errs, resource.Messages(at.Child(f.name), f.value, path.IsValidPathSegmentName(f.value))...)
+			errs = append(errs, resource.Messages(at.Child(f.name), f.value, resource.PathSegmentName(f.value, false))...)
 		}
 	}
 	return errs

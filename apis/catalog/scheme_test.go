@@ -25,7 +25,7 @@ import (
 var fuzzSchemeless = []any{
 	// Raw extensions and metadata that an encoding cannot carry are kept out of the random objects.
 	func(r *runtime.RawExtension, c randfill.Continue) { *r = runtime.RawExtension{Raw: []byte(`{"a":1}`)} },
-	func(f *metav1.FieldsV1, c randfill.Continue) { f.Raw = []byte(`{}`) },
+	func(f *metav1.FieldsV1, c randfill.Continue) { f.SetRawBytes([]byte(`{}`)) },
 }
 
 func randomObject(s *runtime.Scheme, codecs serializer.CodecFactory, seed int64) *randfill.Filler {

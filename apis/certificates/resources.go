@@ -5,7 +5,6 @@ package certificates
 
 import (
 	certificatesv1 "k8s.io/api/certificates/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -25,7 +24,7 @@ var certificateSigningRequests = resource.Resource[*certificatesv1.CertificateSi
 	Spec:         func(o *certificatesv1.CertificateSigningRequest) any { return &o.Spec },
 	Status:       func(o *certificatesv1.CertificateSigningRequest) any { return &o.Status },
 	NoGeneration: true,
-	ValidateName: path.ValidatePathSegmentName,
+	ValidateName: resource.PathSegmentName,
 	Fields: func(o *certificatesv1.CertificateSigningRequest) fields.Set {
 		return fields.Set{"spec.signerName": o.Spec.SignerName}
 	},

@@ -1,5 +1,7 @@
 package core
 
+//lint:file-ignore SA1019 the API serves Endpoints, deprecated or not
+
 import (
 	"maps"
 

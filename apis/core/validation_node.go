@@ -1,5 +1,7 @@
 package core
 
+//lint:file-ignore SA1019 the API keeps fields that are deprecated
+
 import (
 	"fmt"
 	"maps"
@@ -58,9 +60,7 @@ func checkNodeResources(path *field.Path, s *corev1.NodeStatus) field.ErrorList 
 		list corev1.ResourceList
 	}{{"capacity", s.Capacity}, {"allocatable", s.Allocatable}} {
 		for _, n := range slices.Sorted(maps.Keys(list.list)) {
-			at := path.Child(list.name).Key(string(n))
-			errs = append(errs, pod.CheckResourceName(at, n)...)
-			errs = append(errs, pod.CheckQuantity(at, n, list.list[n])...)
+			errs = append(errs, pod.CheckQuantity(path.Child(list.name).Key(string(n)), n, list.list[n])...)
 		}
 	}
 	return errs

@@ -5,7 +5,6 @@ package rbac
 
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"coracle.dev/coracle/apis/resource"
@@ -24,7 +23,7 @@ var clusterRoleBindings = resource.Resource[*rbacv1.ClusterRoleBinding]{
 	Version: v1, Kind: "ClusterRoleBinding", Plural: "clusterrolebindings", ClusterScoped: true,
 	New:                 func() *rbacv1.ClusterRoleBinding { return &rbacv1.ClusterRoleBinding{} },
 	NewList:             func() runtime.Object { return &rbacv1.ClusterRoleBindingList{} },
-	ValidateName:        path.ValidatePathSegmentName,
+	ValidateName:        resource.PathSegmentName,
 	AllowCreateOnUpdate: true,
 	Default:             defaultClusterRoleBinding,
 	Columns:             clusterRoleBindingColumns,
@@ -36,7 +35,7 @@ var clusterRoles = resource.Resource[*rbacv1.ClusterRole]{
 	Version: v1, Kind: "ClusterRole", Plural: "clusterroles", ClusterScoped: true,
 	New:                 func() *rbacv1.ClusterRole { return &rbacv1.ClusterRole{} },
 	NewList:             func() runtime.Object { return &rbacv1.ClusterRoleList{} },
-	ValidateName:        path.ValidatePathSegmentName,
+	ValidateName:        resource.PathSegmentName,
 	AllowCreateOnUpdate: true,
 	Columns:             clusterRoleColumns,
 	Validate:            validateClusterRole,
@@ -47,7 +46,7 @@ var roleBindings = resource.Resource[*rbacv1.RoleBinding]{
 	Version: v1, Kind: "RoleBinding", Plural: "rolebindings",
 	New:                 func() *rbacv1.RoleBinding { return &rbacv1.RoleBinding{} },
 	NewList:             func() runtime.Object { return &rbacv1.RoleBindingList{} },
-	ValidateName:        path.ValidatePathSegmentName,
+	ValidateName:        resource.PathSegmentName,
 	AllowCreateOnUpdate: true,
 	Default:             defaultRoleBinding,
 	Columns:             roleBindingColumns,
@@ -59,7 +58,7 @@ var roles = resource.Resource[*rbacv1.Role]{
 	Version: v1, Kind: "Role", Plural: "roles",
 	New:                 func() *rbacv1.Role { return &rbacv1.Role{} },
 	NewList:             func() runtime.Object { return &rbacv1.RoleList{} },
-	ValidateName:        path.ValidatePathSegmentName,
+	ValidateName:        resource.PathSegmentName,
 	AllowCreateOnUpdate: true,
 	Columns:             roleColumns,
 	Validate:            validateRole,

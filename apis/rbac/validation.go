@@ -2,7 +2,6 @@ package rbac
 
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"coracle.dev/coracle/apis/resource"
@@ -73,7 +72,7 @@ func checkBinding(role *rbacv1.RoleRef, subjects []rbacv1.Subject, kinds ...stri
 	if role.Name == "" {
 		errs = append(errs, field.Required(at.Child("name"), ""))
 	} else {
-		errs = append(errs, resource.Messages(at.Child("name"), role.Name, path.IsValidPathSegmentName(role.Name))...)
+		errs = append(errs, resource.Messages(at.Child("name"), role.Name, resource.PathSegmentName(role.Name, false))...)
 	}
 	return append(errs, resource.Each(field.NewPath("subjects"), subjects, checkSubject)...)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -78,6 +79,14 @@ func QualifiedName(path *field.Path, value string) field.ErrorList {
 // PortNumber requires 1 to 65535.
 func PortNumber(path *field.Path, port int32) field.ErrorList {
 	return Messages(path, port, utilvalidation.IsValidPortNum(int(port)))
+}
+
+// PathSegmentName is a ValidateName for names that need do no more than fit into a URL.
+func PathSegmentName(name string, prefix bool) []string {
+	if prefix {
+		return content.IsPathSegmentPrefix(name)
+	}
+	return content.IsPathSegmentName(name)
 }
 
 // RelativePath requires a path below the place it is relative to.
