@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+
+	"coracle.dev/coracle/nodeagent/internal/access"
 )
 
 // Config of the name server of one node. Listen and NodeName are required.
@@ -45,7 +48,7 @@ func (c Config) withDefaults() (Config, error) {
 const readyInterval = 10 * time.Millisecond
 
 // Run answers names until ctx ends. It listens at once; until its caches are
-// filled, it answers for the cluster's names that it cannot tell.
+// filled, queries for the cluster's names wait, up to patience.
 func Run(ctx context.Context, cfg *rest.Config, c Config) error {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -71,7 +74,12 @@ func Run(ctx context.Context, cfg *rest.Config, c Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.serve(ctx) })
 	g.Go(func() error { return out.follow(ctx) })
-	g.Go(func() error { return names.run(ctx) })
+	g.Go(func() error {
+		if allowed(ctx, client) {
+			names.run(ctx)
+		}
+		return nil
+	})
 	g.Go(func() error {
 		if !names.waitReady(ctx) {
 			return nil
@@ -80,4 +88,12 @@ func Run(ctx context.Context, cfg *rest.Config, c Config) error {
 		return newPublisher(client, c).run(ctx)
 	})
 	return g.Wait()
+}
+
+// allowed waits until the server lets us read.
+func allowed(ctx context.Context, client kubernetes.Interface) bool {
+	return access.Wait(ctx, func(ctx context.Context) error {
+		_, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{Limit: 1})
+		return err
+	})
 }

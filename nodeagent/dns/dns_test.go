@@ -249,6 +249,26 @@ func TestBadQueries(t *testing.T) {
 	}
 }
 
+func TestQueriesWaitForTheCaches(t *testing.T) {
+	n, err := newClusterNames(t.Context(), api{fake.NewClientset(clusterObjects()...)}.config(), "cluster.local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := listen(t.Context(), serverAddress, newHandler(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.serve(ctx) }()
+	defer func() { cancel(); <-done }()
+	time.AfterFunc(200*time.Millisecond, func() { go n.run(ctx); n.waitReady(ctx) })
+	want := "NOERROR\nmysql.default.svc.cluster.local. 30 IN A 10.96.0.7"
+	if got := query("mysql.default.svc.cluster.local", dns.TypeA, "udp"); got != want {
+		t.Errorf("a query before the caches are filled: got %s, want %s", got, want)
+	}
+}
+
 func TestServesAgainAfterStop(t *testing.T) {
 	for i := range 2 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

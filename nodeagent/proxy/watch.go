@@ -11,6 +11,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"coracle.dev/coracle/nodeagent/internal/access"
 )
 
 // byService is the index of slices by namespace/name of their Service.
@@ -21,6 +23,7 @@ const notOurs = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.i
 
 // watcher keeps Services and EndpointSlices and notes which Services are touched.
 type watcher struct {
+	client   kubernetes.Interface
 	factory  informers.SharedInformerFactory
 	services cache.SharedIndexInformer
 	slices   cache.SharedIndexInformer
@@ -31,7 +34,7 @@ type watcher struct {
 }
 
 func newWatcher(client kubernetes.Interface) (*watcher, error) {
-	w := &watcher{changed: make(chan struct{}, 1), touched: map[string]bool{}}
+	w := &watcher{client: client, changed: make(chan struct{}, 1), touched: map[string]bool{}}
 	w.factory = informers.NewSharedInformerFactoryWithOptions(client, 0,
 		informers.WithTransform(slim),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = notOurs }))
@@ -72,6 +75,10 @@ func slim(o any) (any, error) {
 
 // start returns when both caches are filled and every Service counts as touched.
 func (w *watcher) start(ctx context.Context) error {
+	access.Wait(ctx, func(ctx context.Context) error {
+		_, err := w.client.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{Limit: 1})
+		return err
+	})
 	w.factory.StartWithContext(ctx)
 	if result := w.factory.WaitForCacheSyncWithContext(ctx); result.Err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waiting for Services and endpoint slices: %w", result.Err)
