@@ -21,13 +21,18 @@ func Containerd(args []string) int { return runtime.ContainerdMain(args) }
 // agentPaths are the options that say what the agent made on this machine.
 func agentPaths(c *Config) nodeagent.Options {
 	address, _ := netip.ParseAddr(c.BindAddress) // invalid means all addresses
-	return nodeagent.Options{
+	o := nodeagent.Options{
 		ClusterName: c.Name, NodeName: c.NodeName,
 		RootDir: c.Path("agent"), RunDir: c.RunDir,
 		NodeIP: c.NodeIP, PodCIDR: c.PodCIDR(), ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceClusterIPRange,
 		ClusterDNS: []netip.Addr{c.ClusterDNS()}, ClusterDomain: c.ClusterDomain,
 		BindAddress: address, Port: c.AgentPort, Bridge: c.Bridge,
 	}
+	if c.Slot > 0 {
+		// Loopback is shared by the clusters of a machine, and belongs to the first.
+		o.NodePortAddresses = []netip.Prefix{netip.PrefixFrom(c.NodeIP, c.NodeIP.BitLen())}
+	}
+	return o
 }
 
 // agentOptions are those of the node that the cluster's own process runs.

@@ -23,8 +23,8 @@ func LogFile(c *Config) string { return c.Path("log", "coracle.log") }
 // ContainerdLogFile is where containerd logs.
 func ContainerdLogFile(c *Config) string { return nodeagent.RuntimeConfig(agentPaths(c)).LogFile() }
 
-// OpenLog sends this process's log to LogFile until the returned function is called.
-func OpenLog(c *Config) (closeLog func(), err error) {
+// OpenLogFile opens LogFile for appending. A file that has grown too large is set aside first.
+func OpenLogFile(c *Config) (*os.File, error) {
 	path := LogFile(c)
 	if err := os.MkdirAll(c.Path("log"), 0o755); err != nil {
 		return nil, err
@@ -34,7 +34,12 @@ func OpenLog(c *Config) (closeLog func(), err error) {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+}
+
+// OpenLog sends this process's log to LogFile until the returned function is called.
+func OpenLog(c *Config) (closeLog func(), err error) {
+	f, err := OpenLogFile(c)
 	if err != nil {
 		return nil, err
 	}

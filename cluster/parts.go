@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"coracle.dev/coracle/apiserver"
+	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/controllers"
 	"coracle.dev/coracle/nodeagent"
 	"coracle.dev/coracle/scheduler"
@@ -56,7 +57,7 @@ func apiserverPart() Part {
 		Short:    "Run the API server",
 		AddFlags: o.AddFlags,
 		Run: func(ctx context.Context) error {
-			server, err := completeAPIServer(ctx, o)
+			server, err := completeAPIServer(ctx, o, nil)
 			if err != nil {
 				return err
 			}
@@ -160,8 +161,8 @@ func (f *clientFlags) config() (*rest.Config, error) {
 	return cfg, nil
 }
 
-// newAPIServer makes the API server of a cluster.
-func newAPIServer(ctx context.Context, c *Config, p *PKI) (*apiserver.Server, error) {
+// newAPIServer makes the API server of a cluster. checks tell how the other components are.
+func newAPIServer(ctx context.Context, c *Config, p *PKI, checks componentChecks) (*apiserver.Server, error) {
 	o := apiserver.NewOptions()
 	o.BindAddress = net.ParseIP(c.BindAddress)
 	o.SecurePort = c.SecurePort
@@ -181,10 +182,12 @@ func newAPIServer(ctx context.Context, c *Config, p *PKI) (*apiserver.Server, er
 	a.BootstrapToken = true
 	a.RequestHeaderClientCAFile = p.File("front-proxy-ca.crt")
 	a.RequestHeaderAllowedNames = []string{"front-proxy-client"}
-	return completeAPIServer(ctx, o)
+	return completeAPIServer(ctx, o, checks)
 }
 
-func completeAPIServer(ctx context.Context, o *apiserver.Options) (*apiserver.Server, error) {
+type componentChecks = func() map[string]componentstatus.Check
+
+func completeAPIServer(ctx context.Context, o *apiserver.Options, checks componentChecks) (*apiserver.Server, error) {
 	if errs := o.Validate(); len(errs) > 0 {
 		return nil, utilerrors.NewAggregate(errs)
 	}
@@ -192,5 +195,6 @@ func completeAPIServer(ctx context.Context, o *apiserver.Options) (*apiserver.Se
 	if err != nil {
 		return nil, err
 	}
+	config.ComponentChecks = checks
 	return config.Complete().New(ctx)
 }

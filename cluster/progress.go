@@ -43,8 +43,8 @@ func EncodeProgress(w io.Writer) Progress {
 	}
 }
 
-// DecodeProgress passes the events that r carries to p, and returns the last one, after which r
-// ended.
+// DecodeProgress passes the events that r carries to p, and returns the last one: that the cluster is
+// ready, that its start failed, or whatever came before r ended.
 func DecodeProgress(r io.Reader, p Progress) (last Event) {
 	for dec := json.NewDecoder(r); ; {
 		var e Event
@@ -53,5 +53,8 @@ func DecodeProgress(r io.Reader, p Progress) (last Event) {
 		}
 		last = e
 		p(e)
+		if e.Stage == StageReady || e.Error != "" {
+			return last
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/apiserver"
+	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/cluster/preflight"
 	"coracle.dev/coracle/controllers"
 	"coracle.dev/coracle/nodeagent"
@@ -77,6 +79,29 @@ type runner struct {
 type part struct {
 	name string
 	run  func(context.Context) error
+	// running is whether run has begun and not returned.
+	running *atomic.Bool
+}
+
+// components are the parts that have a ComponentStatus, by the name that it has in Kubernetes.
+var components = map[string]string{"controllers": "controller-manager", "scheduler": "scheduler"}
+
+// componentChecks tell how the components of this process are.
+func (r *runner) componentChecks() map[string]componentstatus.Check {
+	checks := map[string]componentstatus.Check{}
+	for _, p := range r.parts {
+		name, is := components[p.name]
+		if !is {
+			continue
+		}
+		checks[name] = func(context.Context) (string, error) {
+			if !p.running.Load() {
+				return "", errors.New("not running")
+			}
+			return "ok", nil
+		}
+	}
+	return checks
 }
 
 // newRunner makes what is on disk before any part runs, the API server, and the control loops.
@@ -89,7 +114,7 @@ func newRunner(ctx context.Context, c *Config, now time.Time) (*runner, error) {
 	if err := ensureKubeconfigs(c, r.pki, now); err != nil {
 		return nil, err
 	}
-	if r.server, err = newAPIServer(ctx, c, r.pki); err != nil {
+	if r.server, err = newAPIServer(ctx, c, r.pki, r.componentChecks); err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
 	r.afterReady("controllers", func(ctx context.Context) error {
@@ -108,7 +133,12 @@ func (r *runner) as(name string, groups ...string) *rest.Config {
 
 // add gives the runner a part that bears an API server that is not ready yet.
 func (r *runner) add(name string, run func(context.Context) error) {
-	r.parts = append(r.parts, part{name, run})
+	running := &atomic.Bool{}
+	r.parts = append(r.parts, part{name, func(ctx context.Context) error {
+		running.Store(true)
+		defer running.Store(false)
+		return run(ctx)
+	}, running})
 }
 
 // afterReady gives it a part that is started when the API server is ready.

@@ -1,6 +1,6 @@
 // Command coracle-shim stands between containerd and runc: one runs per pod, is
 // the parent of the pod's containers and outlives containerd. It is upstream's
-// runc shim with two differences.
+// runc shim with some differences.
 //
 // First, only the task service is linked, so that it starts fast and stays small.
 //
@@ -9,6 +9,9 @@
 // with the pod's last container, since a pod may go on without one. It waits for
 // one byte on file 4 first, which says that the controller has written down that
 // we exist; if the file ends instead, nobody knows of us and we leave.
+//
+// Third, it adapts the containers' specifications to what this host can do, and
+// keeps a container's last output for a containerd that is away when it ends.
 //
 // It is a program of its own since it executes itself again, and since a Go
 // program of the main binary's size takes too long to start for each pod.
@@ -47,7 +50,7 @@ func main() {
 		ID:       "task",
 		Requires: []plugin.Type{plugins.EventPlugin, plugins.InternalPlugin},
 		InitFn: func(ic *plugin.InitContext) (any, error) {
-			publisher, err := ic.GetByID(plugins.EventPlugin, "publisher")
+			events, err := ic.GetByID(plugins.EventPlugin, "publisher")
 			if err != nil {
 				return nil, err
 			}
@@ -55,11 +58,12 @@ func main() {
 			if err != nil {
 				return nil, err
 			}
-			service, err := task.NewTaskService(ic.Context, publisher.(shim.Publisher), stop.(shutdown.Service))
+			outputs := newOutputs(os.Getenv("TTRPC_ADDRESS"))
+			service, err := task.NewTaskService(ic.Context, publisher{events.(shim.Publisher), outputs}, stop.(shutdown.Service))
 			if err != nil {
 				return nil, err
 			}
-			return newService(service, sandbox), nil
+			return newService(service, outputs, sandbox), nil
 		},
 	})
 	shim.RunShim(context.Background(), manager{upstream.NewShimManager("io.containerd.runc.v2")}, func(c *shim.Config) {

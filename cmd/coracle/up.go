@@ -113,7 +113,7 @@ func (o *upOptions) start(ctx context.Context, config *cluster.Config, out io.Wr
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(cluster.LogFile(config), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	log, err := cluster.OpenLogFile(config)
 	if err != nil {
 		return err
 	}
