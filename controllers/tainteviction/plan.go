@@ -5,15 +5,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // noExecute are the taints of a node that evict.
-func noExecute(o client.Object) (out []corev1.Taint) {
-	n, is := o.(*corev1.Node)
-	if !is {
-		return nil
-	}
+func noExecute(n *corev1.Node) (out []corev1.Taint) {
 	for _, t := range n.Spec.Taints {
 		if t.Effect == corev1.TaintEffectNoExecute {
 			out = append(out, t)

@@ -66,9 +66,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("taint-eviction-controller").
 		For(&corev1.Pod{}, builder.WithPredicates(bound)).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.podsOn), builder.WithPredicates(predicate.Funcs{
-			CreateFunc: func(e event.CreateEvent) bool { return len(noExecute(e.Object)) > 0 },
+			CreateFunc: func(e event.CreateEvent) bool { return len(taintsOf(e.Object)) > 0 },
 			UpdateFunc: func(e event.UpdateEvent) bool {
-				return !apiequality.Semantic.DeepEqual(noExecute(e.ObjectOld), noExecute(e.ObjectNew))
+				return !apiequality.Semantic.DeepEqual(taintsOf(e.ObjectOld), taintsOf(e.ObjectNew))
 			},
 			DeleteFunc: func(event.DeleteEvent) bool { return false },
 		})).
@@ -143,6 +143,13 @@ func (r *Reconciler) forget(pod types.NamespacedName) (known bool) {
 	_, known = r.since[pod]
 	delete(r.since, pod)
 	return known
+}
+
+func taintsOf(o client.Object) []corev1.Taint {
+	if n, is := o.(*corev1.Node); is {
+		return noExecute(n)
+	}
+	return nil
 }
 
 func nodeName(o client.Object) string {
