@@ -170,10 +170,21 @@ func TestExitWhileContainerdIsAway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	n.exec(c, "sh", "-c", "mkdir -p /go 2>/dev/null || busybox mkdir /go; (sleep 0.3; touch /go/now) >/dev/null 2>&1 &")
+	n.Runtime.mu.Lock()
+	n.Runtime.stopping = true
+	n.Runtime.mu.Unlock()
 	if err := endContainerd(ctx, n.config); err != nil {
 		t.Fatal(err)
 	}
-	n.awaitReplaced(0)
+	eventually(t, "the container's end", func() error {
+		if len(n.config.orphans()) > 0 {
+			return errors.New("it runs")
+		}
+		return nil
+	})
+	// The shim has had its time to close the pipes.
+	time.Sleep(1500 * time.Millisecond)
+	n.start()
 	if got := n.awaitExit(c); got.ExitCode != 7 {
 		t.Errorf("exit code is %d", got.ExitCode)
 	}
