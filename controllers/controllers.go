@@ -4,6 +4,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"coracle.dev/coracle/controllers/clusterroleaggregation"
+	"coracle.dev/coracle/controllers/daemonset"
 	"coracle.dev/coracle/controllers/deployment"
 	"coracle.dev/coracle/controllers/endpoints"
 	"coracle.dev/coracle/controllers/endpointslice"
@@ -33,6 +34,7 @@ func entries() []entry {
 		{"endpoints-controller", func(m ctrl.Manager, _ Options) error { return endpoints.New(m).SetupWithManager(m) }},
 		{"endpointslice-controller", addEndpointSlice},
 		{"endpointslice-mirroring-controller", func(m ctrl.Manager, _ Options) error { return endpointslicemirroring.New(m).SetupWithManager(m) }},
+		{"daemonset-controller", func(m ctrl.Manager, _ Options) error { return daemonset.New(m).SetupWithManager(m) }},
 		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"coracle.dev/coracle/apiserver/apiservertest"
@@ -37,6 +39,7 @@ func start(t *testing.T, names ...string) *env {
 	}
 	e := &env{WithWatch: c, t: t, cfg: cfg, ns: "test"}
 	e.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}})
+	e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "default"}})
 	e.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node"}})
 	e.run(names...)
 	return e
@@ -138,19 +141,40 @@ func (e *env) eventually(what string, check func() error, lists ...client.Object
 }
 
 // onChange calls f for every event of the namespace's objects, the existing
-// ones first, until ctx ends.
+// ones first, until ctx ends. A watch that the server ends, as it does with
+// those who do not keep up, is taken up where it ended.
 func (e *env) onChange(ctx context.Context, list client.ObjectList, f func(watch.Event)) {
 	e.t.Helper()
-	w, err := e.Watch(ctx, list, client.InNamespace(e.ns))
+	list = list.DeepCopyObject().(client.ObjectList)
+	if err := e.List(ctx, list, client.InNamespace(e.ns)); err != nil {
+		e.t.Fatalf("listing what is to be watched: %v", err)
+	}
+	existing, err := meta.ExtractList(list)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	w, err := watchtools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), watcher{e, list})
 	if err != nil {
 		e.t.Fatalf("watching: %v", err)
 	}
 	go func() {
-		defer w.Stop()
+		for _, obj := range existing {
+			f(watch.Event{Type: watch.Added, Object: obj})
+		}
 		for ev := range w.ResultChan() {
 			f(ev)
 		}
 	}()
+}
+
+// watcher watches the objects of a list for a retrying watch.
+type watcher struct {
+	e    *env
+	list client.ObjectList
+}
+
+func (w watcher) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	return w.e.Watch(ctx, w.list, client.InNamespace(w.e.ns), &client.ListOptions{Raw: &o})
 }
 
 func (e *env) events() string {

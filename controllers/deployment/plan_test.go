@@ -255,8 +255,8 @@ func TestPlanNewSet(t *testing.T) {
 	if !metav1.IsControlledBy(rs, o.deployment) {
 		t.Errorf("owners are %v", rs.OwnerReferences)
 	}
-	collided := templateHash(&o.deployment.Spec.Template, new(int32(1)))
-	if collided == hash {
+	o.deployment.Status.CollisionCount = new(int32(1))
+	if collided := newSet(o.deployment); collided.Name == rs.Name {
 		t.Errorf("a collision does not change the hash %s", hash)
 	}
 }

@@ -1,9 +1,6 @@
 package deployment
 
 import (
-	"encoding/binary"
-	"fmt"
-	"hash/fnv"
 	"maps"
 	"strconv"
 	"strings"
@@ -12,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/dump"
-	"k8s.io/apimachinery/pkg/util/rand"
+
+	"coracle.dev/coracle/controllers/internal/revision"
 )
 
 // Annotations of deployments and their replica sets.
@@ -27,19 +24,6 @@ const (
 	longestObjectName   = 253
 	ownAnnotationPrefix = "deployment.kubernetes.io/"
 )
-
-// templateHash is the pod-template-hash of a template: the one that Kubernetes
-// computes, so that replica sets keep their names when the controller changes.
-func templateHash(t *corev1.PodTemplateSpec, collisions *int32) string {
-	h := fnv.New32a()
-	fmt.Fprintf(h, "%v", dump.ForHash(*t))
-	if collisions != nil {
-		b := make([]byte, 8)
-		binary.LittleEndian.PutUint32(b, uint32(*collisions))
-		h.Write(b)
-	}
-	return rand.SafeEncodeString(fmt.Sprint(h.Sum32()))
-}
 
 // sameTemplate compares templates without the hash, which is in one of them.
 func sameTemplate(a, b *corev1.PodTemplateSpec) bool {
@@ -57,7 +41,7 @@ func withoutHash(labels map[string]string) map[string]string {
 // newSet makes the replica set of the deployment's template, without replicas.
 func newSet(d *appsv1.Deployment) *appsv1.ReplicaSet {
 	template := *d.Spec.Template.DeepCopy()
-	hash := templateHash(&template, d.Status.CollisionCount)
+	hash := revision.TemplateHash(&template, d.Status.CollisionCount)
 	if template.Labels == nil {
 		template.Labels = map[string]string{}
 	}
@@ -124,7 +108,7 @@ func (r *rollout) setRevision(revision string) {
 
 // annotate copies the deployment's annotations to a set, and raises the set's
 // revision, keeping in its history the one that it had.
-func (r *rollout) annotate(rs *appsv1.ReplicaSet, revision string, exists bool) {
+func (r *rollout) annotate(rs *appsv1.ReplicaSet, next string, exists bool) {
 	if rs.Annotations == nil {
 		rs.Annotations = map[string]string{}
 	}
@@ -134,10 +118,10 @@ func (r *rollout) annotate(rs *appsv1.ReplicaSet, revision string, exists bool) 
 		}
 	}
 	before, had := rs.Annotations[revisionAnnotation]
-	if had && number(before) >= number(revision) {
+	if had && number(before) >= number(next) {
 		return
 	}
-	rs.Annotations[revisionAnnotation] = revision
+	rs.Annotations[revisionAnnotation] = next
 	if exists && had {
 		rs.Annotations[historyAnnotation] = extendHistory(rs.Annotations[historyAnnotation], before)
 	}
