@@ -42,9 +42,9 @@ func checkGenerated(j *batchv1.Job) field.ErrorList {
 	}
 	var errs field.ErrorList
 	template := specPath.Child("template", "metadata", "labels")
-	for key, want := range map[string]string{
+	for key, want := range resource.Sorted(map[string]string{
 		batchv1.ControllerUidLabel: string(j.UID), legacyControllerUID: string(j.UID), batchv1.JobNameLabel: j.Name, legacyJobName: j.Name,
-	} {
+	}) {
 		if got, ok := j.Spec.Template.Labels[key]; !ok {
 			errs = append(errs, field.Required(template.Key(key), fmt.Sprintf("must be '%s'", want)))
 		} else if got != want {
@@ -113,9 +113,9 @@ func checkCompletionMode(path *field.Path, s *batchv1.JobSpec) field.ErrorList {
 		}
 		return errs
 	}
-	for name, set := range map[string]bool{
+	for name, set := range resource.Sorted(map[string]bool{
 		"backoffLimitPerIndex": s.BackoffLimitPerIndex != nil, "maxFailedIndexes": s.MaxFailedIndexes != nil, "successPolicy": s.SuccessPolicy != nil,
-	} {
+	}) {
 		if set {
 			errs = append(errs, field.Invalid(path.Child(name), name, "requires indexed completion mode"))
 		}

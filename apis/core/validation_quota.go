@@ -28,7 +28,7 @@ func validateLimitRangeUpdate(l, _ *corev1.LimitRange) field.ErrorList { return 
 func checkLimits(path *field.Path, item *corev1.LimitRangeItem) field.ErrorList {
 	errs := resource.Messages(path.Child("type"), item.Type, utilvalidation.IsQualifiedName(string(item.Type)))
 	if item.Type == corev1.LimitTypePod {
-		for name, list := range map[string]corev1.ResourceList{"default": item.Default, "defaultRequest": item.DefaultRequest} {
+		for name, list := range resource.Sorted(map[string]corev1.ResourceList{"default": item.Default, "defaultRequest": item.DefaultRequest}) {
 			if len(list) > 0 {
 				errs = append(errs, field.Forbidden(path.Child(name), "may not be specified when `type` is 'Pod'"))
 			}

@@ -46,7 +46,7 @@ func checkRule(path *field.Path, r *flowcontrolv1.PolicyRulesWithSubjects) field
 	}
 	for i, rr := range r.ResourceRules {
 		at := path.Child("resourceRules").Index(i)
-		for name, list := range map[string][]string{"verbs": rr.Verbs, "apiGroups": rr.APIGroups, "resources": rr.Resources} {
+		for name, list := range resource.Sorted(map[string][]string{"verbs": rr.Verbs, "apiGroups": rr.APIGroups, "resources": rr.Resources}) {
 			if len(list) == 0 {
 				errs = append(errs, field.Required(at.Child(name), name+" must contain at least one value"))
 			}
@@ -57,7 +57,7 @@ func checkRule(path *field.Path, r *flowcontrolv1.PolicyRulesWithSubjects) field
 	}
 	for i, nr := range r.NonResourceRules {
 		at := path.Child("nonResourceRules").Index(i)
-		for name, list := range map[string][]string{"verbs": nr.Verbs, "nonResourceURLs": nr.NonResourceURLs} {
+		for name, list := range resource.Sorted(map[string][]string{"verbs": nr.Verbs, "nonResourceURLs": nr.NonResourceURLs}) {
 			if len(list) == 0 {
 				errs = append(errs, field.Required(at.Child(name), name+" must contain at least one value"))
 			}

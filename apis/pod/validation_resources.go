@@ -164,7 +164,7 @@ func (c *checker) checkPodResources(path *field.Path) field.ErrorList {
 		return nil
 	}
 	errs := c.checkResources(path, r)
-	for kind, list := range map[string]corev1.ResourceList{"limits": r.Limits, "requests": r.Requests} {
+	for kind, list := range check.Sorted(map[string]corev1.ResourceList{"limits": r.Limits, "requests": r.Requests}) {
 		for _, n := range slices.Sorted(maps.Keys(list)) {
 			if !isPodLevel(n) {
 				errs = append(errs, field.NotSupported(path.Child(kind).Key(string(n)), n, []corev1.ResourceName{"cpu", "hugepages-", "memory"}))

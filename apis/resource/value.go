@@ -1,7 +1,11 @@
 package resource
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -40,3 +44,14 @@ type Aged struct {
 
 // Text is the cell's text, given the age.
 func (a Aged) Text(age string) string { return fmt.Sprintf(a.Format, age) }
+
+// Sorted goes through a map in the order of its keys, so that errors have an order too.
+func Sorted[K cmp.Ordered, V any](m map[K]V) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if !yield(key, m[key]) {
+				return
+			}
+		}
+	}
+}

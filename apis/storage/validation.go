@@ -78,9 +78,9 @@ func validateAttributesClassUpdate(c, old *storagev1.VolumeAttributesClass) fiel
 
 func validateDriver(d *storagev1.CSIDriver) field.ErrorList {
 	errs := pod.CheckDriverName(field.NewPath("name"), d.Name)
-	for name, set := range map[string]bool{
+	for name, set := range resource.Sorted(map[string]bool{
 		"attachedRequired": d.Spec.AttachRequired != nil, "podInfoOnMount": d.Spec.PodInfoOnMount != nil, "storageCapacity": d.Spec.StorageCapacity != nil,
-	} {
+	}) {
 		if !set {
 			errs = append(errs, field.Required(specPath.Child(name), ""))
 		}
