@@ -6,12 +6,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
+	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/cluster"
 )
@@ -23,6 +26,8 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == cluster.ContainerdCommand {
 		os.Exit(cluster.Containerd(os.Args[2:]))
 	}
+	// gRPC tells of every attempt to connect; what matters of them comes back as an error.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
 	stop()
@@ -50,6 +55,9 @@ one process, with containers on a containerd of its own.
 	in := func(group string, commands ...*cobra.Command) {
 		for _, sub := range commands {
 			sub.GroupID = group
+			if group == "cluster" {
+				sub.PersistentPreRun = func(*cobra.Command, []string) { quiet() }
+			}
 			c.AddCommand(sub)
 		}
 	}
@@ -57,6 +65,13 @@ one process, with containers on a containerd of its own.
 	in("parts", newParts()...)
 	c.AddCommand(newVersion())
 	return c
+}
+
+// quiet keeps the log of the parts away from a user who reads a command's output; errors are
+// returned and shown. 'up' sends the log to a file.
+func quiet() {
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
 }
 
 // nameFlag adds the flag by which most commands choose a cluster.
