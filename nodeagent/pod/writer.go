@@ -23,6 +23,8 @@ import (
 const (
 	firstRewrite = 200 * time.Millisecond
 	maxRewrite   = 5 * time.Second
+	// patience is how long a status that nobody acts on may wait.
+	patience = 100 * time.Millisecond
 )
 
 // owned are the conditions that the node writes; all others are kept as the
@@ -44,12 +46,16 @@ type writer struct {
 	version int // of want
 	written int
 	gone    bool
+	urgent  bool          // what has not been written must not wait
 	changed chan struct{} // closed and replaced when written or gone changes
 	kick    chan struct{}
+	hurry   chan struct{}
+	// flushing is how many wait in flush.
+	flushing int
 }
 
 func newWriter(client kubernetes.Interface, pod *corev1.Pod) *writer {
-	return &writer{client: client, base: pod, changed: make(chan struct{}), kick: make(chan struct{}, 1)}
+	return &writer{client: client, base: pod, changed: make(chan struct{}), kick: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 }
 
 // observe takes a pod as the API server sent it.
@@ -107,9 +113,39 @@ func (w *writer) submit(pod *corev1.Pod) {
 	if w.want != nil && sameStatus(&w.want.Status, &pod.Status) {
 		return
 	}
+	if w.urgent = w.urgent || w.flushing > 0 || isUrgent(w.want, pod); w.urgent {
+		defer w.hurryLocked()
+	}
 	w.want = pod
 	w.version++
 	w.kickLocked()
+}
+
+// hurryLocked ends the wait of a write that may wait.
+func (w *writer) hurryLocked() {
+	select {
+	case w.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// dally lets a write that is not urgent wait for more to come.
+func (w *writer) dally(ctx context.Context) {
+	w.mu.Lock()
+	urgent := w.urgent
+	select { // of an earlier write
+	case <-w.hurry:
+	default:
+	}
+	w.mu.Unlock()
+	if urgent {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-w.hurry:
+	case <-time.After(patience):
+	}
 }
 
 func (w *writer) kickLocked() {
@@ -141,6 +177,12 @@ func sameStatus(a, b *corev1.PodStatus) bool {
 
 // flush waits until the latest status has been written, or the pod is gone.
 func (w *writer) flush(ctx context.Context) error {
+	w.mu.Lock()
+	w.flushing++
+	w.urgent = true
+	w.hurryLocked()
+	w.mu.Unlock()
+	defer func() { w.mu.Lock(); w.flushing--; w.mu.Unlock() }()
 	for {
 		w.mu.Lock()
 		done, changed := w.gone || w.written == w.version, w.changed
@@ -164,6 +206,7 @@ func (w *writer) run(ctx context.Context) {
 			return
 		case <-w.kick:
 		}
+		w.dally(ctx)
 		for ctx.Err() == nil {
 			more, err := w.write(ctx)
 			if err == nil {
@@ -187,6 +230,7 @@ func (w *writer) run(ctx context.Context) {
 func (w *writer) write(ctx context.Context) (more bool, err error) {
 	w.mu.Lock()
 	base, want, version := w.base, w.want, w.version
+	w.urgent = false
 	idle := w.gone || want == nil || w.written == version
 	w.mu.Unlock()
 	if idle {
