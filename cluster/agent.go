@@ -39,7 +39,6 @@ func agentPaths(c *Config) nodeagent.Options {
 func agentOptions(c *Config, p *PKI) nodeagent.Options {
 	o := agentPaths(c)
 	o.TLSCertFile, o.TLSPrivateKeyFile, o.ClientCAFile = p.File("agent.crt"), p.File("agent.key"), p.File("ca.crt")
-	o.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
 	o.ResolvConf = c.ResolvConf
 	return o
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -41,6 +42,12 @@ func OpenLogFile(c *Config) (*os.File, error) {
 func OpenLog(c *Config) (closeLog func(), err error) {
 	f, err := OpenLogFile(c)
 	if err != nil {
+		return nil, err
+	}
+	var flags flag.FlagSet
+	klog.InitFlags(&flags)
+	if err := flags.Set("one_output", "true"); err != nil { // else errors are written once a severity
+		f.Close()
 		return nil, err
 	}
 	klog.LogToStderr(false)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +21,9 @@ import (
 
 // dnsService is the Service at whose address every pod finds cluster DNS.
 const dnsService = "kube-dns"
+
+// controlPlane is a patch that gives a node the role that kubectl shows.
+const controlPlane = `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`
 
 // ensureObjects makes the objects that a cluster has from its start.
 func ensureObjects(ctx context.Context, c *Config, cfg *rest.Config) error {
@@ -44,6 +48,11 @@ func awaitReady(ctx context.Context, c *Config, cfg *rest.Config, stage func(nam
 	}
 	if err := awaitNode(ctx, client, c.NodeName); err != nil {
 		return fmt.Errorf("waiting for node %s: %w", c.NodeName, err)
+	}
+	// A node may not give itself a role; its administrator does.
+	_, err = client.CoreV1().Nodes().Patch(ctx, c.NodeName, types.MergePatchType, []byte(controlPlane), metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("labelling node %s: %w", c.NodeName, err)
 	}
 	stage(StageNode, fmt.Sprintf("%s (%s)", c.NodeName, c.NodeIP))
 	stage(StageReady, "")
