@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -272,6 +273,49 @@ func TestCrashInTheMiddle(t *testing.T) {
 	}
 	n.awaitReplaced(old)
 	n.checkClean()
+}
+
+// Whatever containerd was doing when it was killed can be removed afterwards.
+func TestCrashWhileStarting(t *testing.T) {
+	n := newNode(t)
+	for round := range 6 {
+		var busy sync.WaitGroup
+		for i := range 4 {
+			config := n.sandboxConfig(fmt.Sprintf("pod-%d-%d", round, i))
+			if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			busy.Go(func() {
+				created, err := n.CRI().RunPodSandbox(t.Context(), &runtimev1.RunPodSandboxRequest{Config: config})
+				if err == nil {
+					_, _ = (&pod{node: n, id: created.PodSandboxId, config: config}).tryStart(containerConfig("main", "sleep", "1000"))
+				}
+			})
+		}
+		time.Sleep(time.Duration(10+20*round) * time.Millisecond)
+		n.crash()
+		busy.Wait()
+		n.removeAll()
+		// runc knows of a cgroup only once the container is made. Whoever owns the
+		// pod's cgroup removes it with all below, if no process is in it.
+		empty, _ := filepath.Glob("/sys/fs/cgroup/*" + n.cgroup + "/*/*")
+		for _, dir := range empty {
+			_ = os.Remove(dir)
+		}
+		n.checkClean()
+	}
+}
+
+// removeAll removes all pods that containerd knows of.
+func (n *node) removeAll() {
+	n.t.Helper()
+	list, err := n.CRI().ListPodSandbox(n.t.Context(), &runtimev1.ListPodSandboxRequest{})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, s := range list.Items {
+		(&pod{node: n, id: s.Id}).remove()
+	}
 }
 
 // After a reboot there are records of pods, and nothing else of them.

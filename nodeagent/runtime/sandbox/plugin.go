@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -90,6 +92,9 @@ func (c *Controller) adopt(ctx context.Context, store sandbox.Store) error {
 	for _, s := range known {
 		live[s.ID] = true
 	}
+	if err := c.sweepNetworkNamespaces(known); err != nil {
+		log.G(ctx).WithError(err).Warn("removing network namespaces that belong to no sandbox")
+	}
 	found := map[string]bool{}
 	for _, dir := range []string{c.root, c.state} {
 		entries, err := os.ReadDir(dir)
@@ -110,11 +115,50 @@ func (c *Controller) adopt(ctx context.Context, store sandbox.Store) error {
 			log.G(ctx).WithError(err).WithField("sandbox", id).Warn("reading a sandbox's record")
 		}
 		if s == nil {
-			s = &instance{id: id}
+			s = &instance{id: id, socket: filepath.Join(c.config.SocketDir, id)}
 		}
 		if err := c.destroy(ctx, s); err != nil {
 			log.G(ctx).WithError(err).WithField("sandbox", id).Warn("removing what is left of a sandbox")
 		}
 	}
 	return nil
+}
+
+// sweepNetworkNamespaces removes those that the CRI plugin had made and not yet
+// written down when it was killed.
+func (c *Controller) sweepNetworkNamespaces(known []sandbox.Sandbox) error {
+	dir := filepath.Join(filepath.Dir(c.criState), "netns")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if mentioned(known, path) {
+			continue
+		}
+		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+			errs = append(errs, fmt.Errorf("unmounting %s: %w", path, err))
+			continue
+		}
+		errs = append(errs, os.Remove(path))
+	}
+	return errors.Join(errs...)
+}
+
+// mentioned tells whether a path is in what the CRI plugin has stored of any
+// sandbox, the form of which is its own.
+func mentioned(known []sandbox.Sandbox, path string) bool {
+	for _, s := range known {
+		for _, extension := range s.Extensions {
+			if bytes.Contains(extension.GetValue(), []byte(path)) {
+				return true
+			}
+		}
+	}
+	return false
 }
