@@ -8,15 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // dnsService is the Service at whose address every pod finds cluster DNS.
@@ -37,8 +32,9 @@ func ensureObjects(ctx context.Context, c *Config, cfg *rest.Config) error {
 	return nil
 }
 
-// awaitReady makes the objects that a cluster has, and waits until its node is Ready.
-func awaitReady(ctx context.Context, c *Config, cfg *rest.Config, stage func(name, detail string)) error {
+// awaitReady makes the objects that a cluster has, and waits until the agent of this process has said
+// that its node is Ready: what the Node object says may be left from an earlier run.
+func awaitReady(ctx context.Context, c *Config, cfg *rest.Config, nodeReady <-chan struct{}, stage func(name, detail string)) error {
 	if err := ensureObjects(ctx, c, cfg); err != nil {
 		return err
 	}
@@ -46,8 +42,10 @@ func awaitReady(ctx context.Context, c *Config, cfg *rest.Config, stage func(nam
 	if err != nil {
 		return err
 	}
-	if err := awaitNode(ctx, client, c.NodeName); err != nil {
-		return fmt.Errorf("waiting for node %s: %w", c.NodeName, err)
+	select {
+	case <-nodeReady:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	// A node may not give itself a role; its administrator does.
 	_, err = client.CoreV1().Nodes().Patch(ctx, c.NodeName, types.MergePatchType, []byte(controlPlane), metav1.PatchOptions{})
@@ -57,33 +55,6 @@ func awaitReady(ctx context.Context, c *Config, cfg *rest.Config, stage func(nam
 	stage(StageNode, fmt.Sprintf("%s (%s)", c.NodeName, c.NodeIP))
 	stage(StageReady, "")
 	return nil
-}
-
-func awaitNode(ctx context.Context, client kubernetes.Interface, name string) error {
-	selector := fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = selector
-			return client.CoreV1().Nodes().List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = selector
-			return client.CoreV1().Nodes().Watch(ctx, o)
-		},
-	}
-	_, err := watchtools.UntilWithSync(ctx, lw, &corev1.Node{}, nil, func(e watch.Event) (bool, error) {
-		node, ok := e.Object.(*corev1.Node)
-		if !ok || e.Type == watch.Deleted {
-			return false, nil
-		}
-		for _, condition := range node.Status.Conditions {
-			if condition.Type == corev1.NodeReady {
-				return condition.Status == corev1.ConditionTrue, nil
-			}
-		}
-		return false, nil
-	})
-	return err
 }
 
 // ensureDNSService makes the Service once. Its endpoints are kept by the node agents, and each

@@ -42,12 +42,15 @@ func Run(ctx context.Context, c *Config, report Progress) error {
 		return err
 	}
 	stage(StageCertificates, "")
+	nodeReady := make(chan struct{})
 	r.add("node agent", func(ctx context.Context) error {
-		return nodeagent.Run(ctx, r.as("system:node:"+c.NodeName, user.NodesGroup), agentOptions(c, r.pki))
+		o := agentOptions(c, r.pki)
+		o.OnReady = func() { close(nodeReady) }
+		return nodeagent.Run(ctx, r.as("system:node:"+c.NodeName, user.NodesGroup), o)
 	})
 	r.afterReady("start", func(ctx context.Context) error {
 		stage(StageAPIServer, fmt.Sprintf("https://127.0.0.1:%d", c.SecurePort))
-		return awaitReady(ctx, c, r.as("kubernetes-admin", user.SystemPrivilegedGroup), stage)
+		return awaitReady(ctx, c, r.as("kubernetes-admin", user.SystemPrivilegedGroup), nodeReady, stage)
 	})
 	return r.run(ctx)
 }
