@@ -26,6 +26,8 @@ import (
 type Options struct {
 	// SchedulerName is the name by which pods choose this scheduler. Empty is "default-scheduler".
 	SchedulerName string
+	// LeaderElect makes it wait for the lease kube-system/kube-scheduler, for clusters with several servers.
+	LeaderElect bool
 	// Plugins are the rules, in order. Nil is plugin.Default.
 	Plugins []framework.Plugin
 	// Binders is how many bindings are written at once. 0 is 64.
@@ -70,14 +72,21 @@ type scheduler struct {
 	writes  []func() // what handlers want written; they must not wait for it themselves
 }
 
-// Run schedules pods until ctx ends. It returns an error only if it cannot begin.
+// Run schedules pods until ctx ends. It returns an error if it cannot begin, or has lost the lease.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	s := newScheduler(client, o)
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	run := func(ctx context.Context) error { return newScheduler(client, o).run(ctx) }
+	if o.LeaderElect {
+		return lead(ctx, client, run)
+	}
+	return run(ctx)
+}
+
+func (s *scheduler) run(ctx context.Context) error {
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: s.client.EventsV1()})
 	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 		return fmt.Errorf("recording events: %w", err)
 	}

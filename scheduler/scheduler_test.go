@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -157,6 +159,41 @@ func TestBind(t *testing.T) {
 	}
 }
 
+// TestLead: of two schedulers one waits, and takes over when the other ends.
+func TestLead(t *testing.T) {
+	cfg, _ := apiservertest.Start(t)
+	c, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"test", "kube-system"} {
+		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	node(t, c, "n", "4", "10")
+	run := func() (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- scheduler.Run(ctx, cfg, scheduler.Options{LeaderElect: true}) }()
+		return func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("running the scheduler: %v", err)
+			}
+		}
+	}
+	stopFirst := run()
+	pod(t, c, "p", "100m")
+	await(t, c, "p", "was bound", bound)
+	stopSecond := run()
+	stopFirst()
+	pod(t, c, "q", "100m")
+	await(t, c, "q", "was bound by the second", bound)
+	stopSecond()
+}
+
 func TestWaitForRoom(t *testing.T) {
 	c := start(t)
 	node(t, c, "n", "1", "10")
@@ -213,8 +250,24 @@ func TestPreempt(t *testing.T) {
 	node(t, c, "n", "1", "10")
 	pod(t, c, "low", "700m")
 	await(t, c, "low", "was bound", bound)
-	high := int32(1000)
-	pod(t, c, "high", "700m", func(p *corev1.Pod) { p.Spec.Priority = &high })
+	class := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "high"}, Value: 1000}
+	if _, err := c.SchedulingV1().PriorityClasses().Create(t.Context(), class, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var err error // the class must have come to the server's own cache
+	for range 100 {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "test", Name: "high"}}
+		p.Spec.PriorityClassName = "high"
+		p.Spec.Containers = []corev1.Container{{Name: "c", Image: "image:1"}}
+		p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("700m")}
+		if _, err = c.CoreV1().Pods("test").Create(t.Context(), p, metav1.CreateOptions{}); err == nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	low := await(t, c, "low", "was preempted", func(p *corev1.Pod) bool { return p == nil || p.DeletionTimestamp != nil })
 	if low != nil {
 		if got := event(t, c, low, "Preempted"); got == "" {

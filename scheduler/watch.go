@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -35,6 +36,9 @@ func (s *scheduler) watch(ctx context.Context) (synced func() bool, stop func(),
 		"nodes":                  {factory.Core().V1().Nodes().Informer(), s.nodeHandler()},
 		"namespaces":             {factory.Core().V1().Namespaces().Informer(), s.namespaceHandler()},
 		"services":               {factory.Core().V1().Services().Informer(), s.serviceHandler()},
+		"persistentvolumeclaims": {factory.Core().V1().PersistentVolumeClaims().Informer(), s.claimHandler()},
+		"persistentvolumes":      {factory.Core().V1().PersistentVolumes().Informer(), s.volumeHandler()},
+		"storageclasses":         {factory.Storage().V1().StorageClasses().Informer(), s.classHandler()},
 		"poddisruptionbudgets":   {factory.Policy().V1().PodDisruptionBudgets().Informer(), s.budgetHandler()},
 		"replicationcontrollers": {factory.Core().V1().ReplicationControllers().Informer(), s.ownerHandler("ReplicationController")},
 		"replicasets":            {factory.Apps().V1().ReplicaSets().Informer(), s.ownerHandler("ReplicaSet")},
@@ -131,6 +135,27 @@ func (s *scheduler) budgetHandler() cache.ResourceEventHandlerFuncs {
 	return on(s,
 		func(_, o *policyv1.PodDisruptionBudget) { s.cluster.SetBudget(budget(o)) },
 		func(o *policyv1.PodDisruptionBudget) { s.cluster.RemoveBudget(o.Namespace, o.Name) })
+}
+
+func (s *scheduler) claimHandler() cache.ResourceEventHandlerFuncs {
+	return on(s, func(_, o *corev1.PersistentVolumeClaim) {
+		s.cluster.SetClaim(o)
+		s.happened(framework.VolumeChanged, nil)
+	}, func(o *corev1.PersistentVolumeClaim) { s.cluster.RemoveClaim(o.Namespace, o.Name) })
+}
+
+func (s *scheduler) volumeHandler() cache.ResourceEventHandlerFuncs {
+	return on(s, func(_, o *corev1.PersistentVolume) {
+		s.cluster.SetVolume(o)
+		s.happened(framework.VolumeChanged, nil)
+	}, func(o *corev1.PersistentVolume) { s.cluster.RemoveVolume(o.Name) })
+}
+
+func (s *scheduler) classHandler() cache.ResourceEventHandlerFuncs {
+	return on(s, func(_, o *storagev1.StorageClass) {
+		s.cluster.SetClass(o)
+		s.happened(framework.VolumeChanged, nil)
+	}, func(o *storagev1.StorageClass) { s.cluster.RemoveClass(o.Name) })
 }
 
 func (s *scheduler) ownerHandler(kind string) cache.ResourceEventHandlerFuncs {

@@ -20,6 +20,7 @@ type Cluster struct {
 	imageNodes map[string]int   // number of nodes that have an image, by name
 	namespaces map[string]labels.Set
 	owners     owners
+	volumes    volumes
 	nominated  map[types.UID]nomination
 	budgets    []Budget // by namespace and name
 }
@@ -39,7 +40,7 @@ type nomination struct {
 func NewCluster() *Cluster {
 	return &Cluster{
 		nodes: map[string]*Node{}, pods: map[types.UID]*placement{}, affine: map[string]*Node{},
-		imageNodes: map[string]int{}, namespaces: map[string]labels.Set{}, owners: newOwners(),
+		imageNodes: map[string]int{}, namespaces: map[string]labels.Set{}, owners: newOwners(), volumes: newVolumes(),
 		counters: counters{byKey: map[string]*Counter{}}, nominated: map[types.UID]nomination{},
 	}
 }
