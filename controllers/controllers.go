@@ -19,6 +19,7 @@ import (
 	"coracle.dev/coracle/controllers/rootca"
 	"coracle.dev/coracle/controllers/serviceaccount"
 	"coracle.dev/coracle/controllers/tainteviction"
+	"coracle.dev/coracle/controllers/ttlafterfinished"
 )
 
 // entry is one controller: the name by which Options.Controllers selects it,
@@ -36,6 +37,7 @@ func entries() []entry {
 		{"endpointslice-mirroring-controller", func(m ctrl.Manager, _ Options) error { return endpointslicemirroring.New(m).SetupWithManager(m) }},
 		{"daemonset-controller", func(m ctrl.Manager, _ Options) error { return daemonset.New(m).SetupWithManager(m) }},
 		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
+		{"ttl-after-finished-controller", func(m ctrl.Manager, _ Options) error { return ttlafterfinished.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
 		{"replicationcontroller-controller", func(m ctrl.Manager, _ Options) error { return replicationcontroller.New(m).SetupWithManager(m) }},
