@@ -12,6 +12,7 @@ import (
 	"coracle.dev/coracle/controllers/garbagecollector"
 	"coracle.dev/coracle/controllers/job"
 	"coracle.dev/coracle/controllers/namespace"
+	"coracle.dev/coracle/controllers/nodeipam"
 	"coracle.dev/coracle/controllers/nodelifecycle"
 	"coracle.dev/coracle/controllers/podgc"
 	"coracle.dev/coracle/controllers/replicaset"
@@ -50,8 +51,18 @@ func entries() []entry {
 			return nodelifecycle.New(m, o.NodeMonitorGracePeriod).SetupWithManager(m)
 		}},
 		{"taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return tainteviction.New(m).SetupWithManager(m) }},
+		{"node-ipam-controller", addNodeIPAM},
 		{"clusterrole-aggregation-controller", func(m ctrl.Manager, _ Options) error { return clusterroleaggregation.New(m).SetupWithManager(m) }},
 	}
+}
+
+func addNodeIPAM(m ctrl.Manager, o Options) error {
+	if !o.ClusterCIDR.IsValid() {
+		return nil
+	}
+	return setUp(func(m ctrl.Manager) (*nodeipam.Reconciler, error) {
+		return nodeipam.New(m, o.ClusterCIDR, o.NodeCIDRMaskSize)
+	}, m)
 }
 
 // setUp adds a controller that may fail to be made, of clients of its own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -206,4 +207,38 @@ func TestAggregatedClusterRole(t *testing.T) {
 	rules(1)
 	e.delete(part)
 	rules(0)
+}
+
+func TestNodeRanges(t *testing.T) {
+	e := start(t, "endpoints-controller") // any; it makes the node "node"
+	taken := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "taken"}, Spec: corev1.NodeSpec{PodCIDR: "10.9.0.0/24", PodCIDRs: []string{"10.9.0.0/24"}}}
+	e.create(taken)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- controllers.Run(ctx, e.cfg, controllers.Options{Controllers: []string{"node-ipam-controller"}, ClusterCIDR: netip.MustParsePrefix("10.9.0.0/16")})
+	}()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	for i := range 5 {
+		e.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("n", i)}})
+	}
+	e.eventually("each node has a range of its own", func() error {
+		var nodes corev1.NodeList
+		if err := e.List(t.Context(), &nodes); err != nil {
+			return err
+		}
+		seen := map[string]string{}
+		for _, n := range nodes.Items {
+			if n.Spec.PodCIDR == "" || seen[n.Spec.PodCIDR] != "" {
+				return fmt.Errorf("node %s has %q, which %q has too", n.Name, n.Spec.PodCIDR, seen[n.Spec.PodCIDR])
+			}
+			seen[n.Spec.PodCIDR] = n.Name
+		}
+		return nil
+	}, &corev1.NodeList{})
 }

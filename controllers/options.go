@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,12 @@ type Options struct {
 	// NodeMonitorGracePeriod is how long a node may be silent before it counts
 	// as unreachable. Default 50 seconds.
 	NodeMonitorGracePeriod time.Duration
+
+	// ClusterCIDR is the range of pod addresses that is divided among the
+	// nodes, in ranges of length NodeCIDRMaskSize (default 24, for IPv6 64).
+	// Not valid: nodes have their ranges from elsewhere.
+	ClusterCIDR      netip.Prefix
+	NodeCIDRMaskSize int
 
 	// MetricsAddress is where metrics are served. Default "0": nowhere.
 	MetricsAddress string
