@@ -1,9 +1,11 @@
 package nodeagent
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -48,7 +50,7 @@ func (w *world) output(name, shell string, change ...func(*corev1.Pod)) string {
 }
 
 func security(t *testing.T, w *world) {
-	out := w.output("secure", "id -u; id -g; id -G; touch /x 2>&1; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; stat -c %t:%T /proc/kcore; cat /proc/sys/net/ipv4/ip_unprivileged_port_start", func(p *corev1.Pod) {
+	out := w.output("secure", "id -u; id -g; id -G; touch /x 2>&1; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; grep -c ' /proc/sys ' /proc/mounts; cat /proc/sys/net/ipv4/ip_unprivileged_port_start", func(p *corev1.Pod) {
 		p.Spec.SecurityContext = &corev1.PodSecurityContext{
 			RunAsUser: ptr.To[int64](1000), RunAsGroup: ptr.To[int64](2000), FSGroup: ptr.To[int64](3000), SupplementalGroups: []int64{4000}, RunAsNonRoot: ptr.To(true),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
@@ -58,7 +60,7 @@ func security(t *testing.T, w *world) {
 			ReadOnlyRootFilesystem: ptr.To(true), AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		}
 	})
-	want := "1000\n2000\n2000 3000 4000\ntouch: /x: Read-only file system\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n1:3\n80\n"
+	want := "1000\n2000\n2000 3000 4000\ntouch: /x: Read-only file system\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n1\n80\n"
 	if out != want {
 		t.Errorf("output %q, want %q", out, want)
 	}
@@ -213,5 +215,56 @@ func ephemeral(t *testing.T, w *world) {
 	})
 	if end := p.Status.EphemeralContainerStatuses[0].State.Terminated; end.ExitCode != 0 {
 		t.Errorf("the debugger does not see its target's processes: %+v", end)
+	}
+}
+
+// TestContainerdDies: containers do not notice, and pods go on.
+func TestContainerdDies(t *testing.T) {
+	w := newRealWorld(t)
+	w.create(appPod("kept"))
+	before := w.until("kept", "ready", ready)
+	var record struct{ PID int }
+	data, err := os.ReadFile(filepath.Join(w.options.RunDir, "containerd.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &record); err != nil || record.PID == 0 {
+		t.Fatalf("no process in %s: %v", data, err)
+	}
+	if err := syscall.Kill(record.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.create(appPod("new"))
+	w.until("new", "ready", ready)
+	after := w.until("kept", "ready", ready)
+	if a, b := before.Status.ContainerStatuses[0], after.Status.ContainerStatuses[0]; a.ContainerID != b.ContainerID || b.RestartCount != 0 {
+		t.Errorf("container was %s, is %s after %d restarts", a.ContainerID, b.ContainerID, b.RestartCount)
+	}
+	w.create(appPod("crash", runs("exit 3")))
+	w.until("crash", "in back-off", waiting("CrashLoopBackOff"))
+}
+
+// TestStop: a node that was taken down starts its pods again.
+func TestStop(t *testing.T) {
+	w := newRealWorld(t)
+	w.create(appPod("again"))
+	w.create(appPod("done", runs("exit 0"), restartPolicy(corev1.RestartPolicyNever)))
+	w.until("again", "ready", ready)
+	before := w.until("done", "succeeded", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
+	w.stop()
+	if err := Stop(w.ctx, w.options); err != nil {
+		t.Fatal(err)
+	}
+	if err := Stop(w.ctx, w.options); err != nil {
+		t.Fatalf("stopping again: %v", err)
+	}
+	w.start()
+	p := w.until("again", "ready again", func(p *corev1.Pod) bool { return ready(p) && p.Status.ContainerStatuses[0].RestartCount == 1 })
+	if last := p.Status.ContainerStatuses[0].LastTerminationState.Terminated; last == nil {
+		t.Errorf("status: %+v", p.Status.ContainerStatuses[0])
+	}
+	after, err := w.client.CoreV1().Pods("default").Get(w.ctx, "done", metav1.GetOptions{})
+	if err != nil || after.Status.ContainerStatuses[0].ContainerID != before.Status.ContainerStatuses[0].ContainerID || after.Status.Phase != corev1.PodSucceeded {
+		t.Errorf("the finished pod: %+v, %v", after.Status, err)
 	}
 }
