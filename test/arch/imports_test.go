@@ -74,7 +74,7 @@ var rules = []rule{
 	},
 	{
 		folder: "cmd/coracle", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "cluster"},
-		direct: []string{"github.com/spf13/cobra", "k8s.io/kubectl", "k8s.io/component-base", "k8s.io/client-go", "k8s.io/cli-runtime"},
+		direct: []string{"github.com/spf13/cobra", "google.golang.org/grpc", "k8s.io/kubectl", "k8s.io/component-base", "k8s.io/client-go", "k8s.io/cli-runtime"},
 	},
 	{ // small, because it imports little
 		folder: "cmd/coracle-shim",
