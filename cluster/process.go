@@ -35,6 +35,31 @@ func hold(c *Config) (release func(), err error) {
 	return unlock, nil
 }
 
+// answerTime bounds how long a process that holds the cluster's lock may take to answer or to end.
+const answerTime = 15 * time.Second
+
+// AwaitRunning tells whether a process runs the cluster and its API server is ready. A process that
+// is about to start or to end is waited for.
+func AwaitRunning(ctx context.Context, c *Config) (pid int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if pid = Running(c); pid == 0 {
+			return 0, nil
+		}
+		if err = apiReady(ctx, c); err == nil {
+			return pid, nil
+		}
+		select {
+		case <-ctx.Done():
+			return pid, fmt.Errorf("cluster %q %w (process %d), but does not answer: %w; stop it by 'coracle down --name %s'", c.Name, ErrRunning, pid, err, c.Name)
+		case <-tick.C:
+		}
+	}
+}
+
 func lockPath(c *Config) string { return filepath.Join(c.RunDir, "lock") }
 
 // Running returns the id of the process that runs the cluster, or 0.

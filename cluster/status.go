@@ -42,23 +42,37 @@ func Status(ctx context.Context, c *Config) (rows []Row, healthy bool) {
 	return append(rows, objects...), healthy
 }
 
-func statusOfObjects(ctx context.Context, c *Config) (rows []Row, healthy bool) {
-	add := func(name, format string, args ...any) { rows = append(rows, Row{name, fmt.Sprintf(format, args...)}) }
+// adminClient is a client of a cluster that may be down.
+func adminClient(c *Config) (kubernetes.Interface, error) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig("admin"))
 	if err != nil {
-		add("API server", "%v", err)
+		return nil, err
+	}
+	return kubernetes.NewForConfig(cfg)
+}
+
+// apiReady returns why the cluster's API server is not ready.
+func apiReady(ctx context.Context, c *Config) error {
+	client, err := adminClient(c)
+	if err != nil {
+		return err
+	}
+	_, err = client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+	return err
+}
+
+func statusOfObjects(ctx context.Context, c *Config) (rows []Row, healthy bool) {
+	add := func(name, format string, args ...any) { rows = append(rows, Row{name, fmt.Sprintf(format, args...)}) }
+	if err := apiReady(ctx, c); err != nil {
+		add("API server", "not ready: %v", err)
 		return rows, false
 	}
-	client, err := kubernetes.NewForConfig(cfg)
+	add("API server", "https://127.0.0.1:%d is ready", c.SecurePort)
+	client, err := adminClient(c)
 	if err != nil {
 		add("API server", "%v", err)
 		return rows, false
 	}
-	if _, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
-		add("API server", "%s is not ready: %v", cfg.Host, err)
-		return rows, false
-	}
-	add("API server", "%s is ready", cfg.Host)
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		add("nodes", "%v", err)

@@ -68,7 +68,9 @@ func (o *upOptions) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if pid := cluster.Running(config); pid != 0 && !o.detached {
+	if pid, err := cluster.AwaitRunning(ctx, config); err != nil {
+		return err
+	} else if pid != 0 {
 		fmt.Fprintf(out, "Cluster %q runs already (process %d).\n", config.Name, pid)
 		return cluster.MergeKubeconfig(config, o.kubeconfig)
 	}

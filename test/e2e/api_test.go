@@ -157,5 +157,6 @@ func TestS19LabelsAndAnnotations(t *testing.T) {
 	}
 	n.refused([]string{"label", "cm", "c", "a=" + strings.Repeat("x", 64)}, "must be no more than 63")
 	n.refused([]string{"patch", "cm", "c", "-p", `{"metadata":{"labels":{"bad key!":"x"}}}`}, "metadata.labels", "Invalid value")
-	n.refused([]string{"patch", "cm", "c", "-p", `{"metadata":{"annotations":{"big":"` + strings.Repeat("x", 256<<10) + `"}}}`}, "metadata.annotations", "Too long")
+	big := writeFile(t, `{"metadata":{"annotations":{"big":"`+strings.Repeat("x", 256<<10)+`"}}}`)
+	n.refused([]string{"patch", "cm", "c", "--patch-file", big}, "metadata.annotations", "Too long")
 }

@@ -69,7 +69,7 @@ func (n *namespace) kubectl(args ...string) string {
 	n.t.Helper()
 	out, err := n.try(args...)
 	if err != nil {
-		n.t.Fatalf("kubectl %s: %v", strings.Join(args, " "), err)
+		n.t.Fatalf("kubectl %s: %v; it printed %s", strings.Join(args, " "), err, out)
 	}
 	return out
 }

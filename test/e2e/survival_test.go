@@ -35,7 +35,7 @@ func TestSurvival(t *testing.T) {
 		}
 		for _, name := range acknowledged {
 			if _, err := suite.client.CoreV1().ConfigMaps(n.name).Get(t.Context(), name, metav1.GetOptions{}); err != nil {
-				t.Errorf("round %d: acknowledged write %s: %v", round, name, err)
+				t.Fatalf("round %d: acknowledged write %s: %v", round, name, err)
 			}
 		}
 		after := n.awaitReady("app=p", 3)
