@@ -72,6 +72,18 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	cfg, _ := apiservertest.Start(t)
 	client := kubernetes.NewForConfigOrDie(cfg)
+	w := newFakeWorld(t, client)
+	o := w.options
+	w.begin(func(ctx context.Context) error {
+		return RunOn(ctx, cfg, o, Runtime{CRI: w.cri.CRI(), Images: w.cri.Images()})
+	})
+	w.namespaces()
+	w.start()
+	return w
+}
+
+// newFakeWorld is a world whose agent is still to be made.
+func newFakeWorld(t *testing.T, client kubernetes.Interface) *world {
 	w := &world{t: t, ctx: t.Context(), client: client, cri: &fake{crifake.New()}}
 	w.cri.AddImage(imageName)
 	w.options = Options{
@@ -80,17 +92,12 @@ func newWorld(t *testing.T) *world {
 		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 	}
 	o := w.options
-	w.begin(func(ctx context.Context) error {
-		return RunOn(ctx, cfg, o, Runtime{CRI: w.cri.CRI(), Images: w.cri.Images()})
-	})
 	t.Cleanup(func() {
 		w.stop()
 		if err := Teardown(context.Background(), o); err != nil {
 			t.Errorf("tearing down: %v", err)
 		}
 	})
-	w.namespaces()
-	w.start()
 	return w
 }
 
