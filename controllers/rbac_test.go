@@ -9,6 +9,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,6 +63,19 @@ func TestPermissions(t *testing.T) {
 		e.get("web", d)
 		return expect("updated", d.Status.UpdatedReplicas, int32(2))
 	}, &appsv1.DeploymentList{})
+	ttl := job("sum", 2, 4, corev1.PodSucceeded)
+	ttl.Spec.TTLSecondsAfterFinished = new(int32(60))
+	e.create(ttl)
+	e.waitJob("sum", batchv1.JobComplete)
+	tmpl := template("app", "mysql")
+	e.create(&corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "mysql"},
+		Spec: corev1.ReplicationControllerSpec{Replicas: new(int32(1)), Template: &tmpl}})
+	ds := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "agent"}, Spec: appsv1.DaemonSetSpec{
+		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "agent"}}, Template: template("app", "agent")}}
+	ds.Spec.Template.Spec.NodeName = ""
+	ds.Spec.Template.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+	e.create(ds)
+	e.waitDaemonSet("agent", 1)
 	e.taints("node", "node.kubernetes.io/unreachable:NoSchedule")
 	e.delete(d, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	e.delete(ns)

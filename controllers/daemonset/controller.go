@@ -183,6 +183,9 @@ func (r *Reconciler) writeHistory(ctx context.Context, ds *appsv1.DaemonSet, h r
 		if apierrors.IsAlreadyExists(err) {
 			return r.collided(ctx, ds, h.Current, err)
 		}
+		if podcontrol.NamespaceTerminating(err) {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("creating revision %s: %w", h.Current.Name, err)
 		}
