@@ -25,7 +25,9 @@ func (c *chain) addHooks(server *genericapiserver.GenericAPIServer, storages *se
 		return err
 	}
 	return errors.Join(
-		server.AddPostStartHook("storage-readiness", awaitStorage(readiness(storages))),
+		server.AddPostStartHook("storage-readiness", func(hook genericapiserver.PostStartHookContext) error {
+			return awaitStores(hook, readiness(storages))
+		}),
 		server.AddPostStartHook("control-plane-objects", func(hook genericapiserver.PostStartHookContext) error {
 			if err := keeper.Start(hook); err != nil {
 				return err
@@ -103,18 +105,16 @@ func (c *chain) trust() (map[string]string, error) {
 	return t, nil
 }
 
-// awaitStorage waits until all watch caches are filled.
-func awaitStorage(stores []rest.StorageWithReadiness) genericapiserver.PostStartHookFunc {
-	return func(hook genericapiserver.PostStartHookContext) error {
-		return wait.PollUntilContextCancel(hook, 5*time.Millisecond, true, func(context.Context) (bool, error) {
-			for _, s := range stores {
-				if s.ReadinessCheck() != nil {
-					return false, nil
-				}
+// awaitStores waits until all watch caches are filled.
+func awaitStores(ctx context.Context, stores []rest.StorageWithReadiness) error {
+	return wait.PollUntilContextCancel(ctx, 2*time.Millisecond, true, func(context.Context) (bool, error) {
+		for _, s := range stores {
+			if s.ReadinessCheck() != nil {
+				return false, nil
 			}
-			return true, nil
-		})
-	}
+		}
+		return true, nil
+	})
 }
 
 // componentChecks are the components that this server can ask, and those that others have named.

@@ -12,7 +12,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/user"
+	genericrest "k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/apiserver/storage"
@@ -27,6 +29,15 @@ type Server struct {
 	builtin http.Handler
 	run     func(context.Context) error
 	ready   chan struct{}
+
+	stores    []genericrest.StorageWithReadiness
+	informers []informerFactory
+}
+
+// informerFactory is what the factories of all client libraries have.
+type informerFactory interface {
+	Start(stop <-chan struct{})
+	WaitForCacheSyncWithContext(ctx context.Context) cache.SyncResult
 }
 
 // New opens the storage and the port, and wires the server. On error nothing stays open.
@@ -78,7 +89,9 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	return &Server{
 		config: c, backend: backend, listen: listener,
 		handler: aggregator.GenericAPIServer.Handler, builtin: builtin.UnprotectedHandler(), run: prepared.Run,
-		ready: make(chan struct{}),
+		ready:     make(chan struct{}),
+		stores:    readiness(storages),
+		informers: []informerFactory{c.Informers, extensions.Informers, aggregator.APIRegistrationInformers},
 	}, nil
 }
 
@@ -96,6 +109,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.backend.Close()
 	s.config.Transport.Set(s.handler)
 	close(s.config.up)
+	s.warm(ctx)
 	watched, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.awaitReady(watched) })
@@ -107,6 +121,22 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serving the API: %w", err)
 	}
 	return nil
+}
+
+// warm fills the informers before the hooks start, most of which look whether they are full at once
+// and then only every 100 ms. It is not needed: what it cannot do in time, the hooks wait for.
+func (s *Server) warm(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := awaitStores(limited, s.stores); err != nil {
+		return
+	}
+	for _, f := range s.informers {
+		f.Start(ctx.Done())
+	}
+	for _, f := range s.informers {
+		f.WaitForCacheSyncWithContext(limited)
+	}
 }
 
 // Ready is closed when /readyz is ok for the first time.

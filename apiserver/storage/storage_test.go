@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -161,14 +160,6 @@ func TestExternal(t *testing.T) {
 	kv, err := v3client.New(server.Server).Get(t.Context(), "/registry/configmaps/x/a")
 	if err != nil || kv.Count != 1 {
 		t.Errorf("the key is not where Kubernetes looks for it: %v, %v", kv, err)
-	}
-}
-
-func TestOpenEndsWithContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if b, err := Open(ctx, Options{DataDir: t.TempDir(), UnsafeNoFsync: true}); err == nil {
-		b.Close() // it may have been quicker
 	}
 }
 
