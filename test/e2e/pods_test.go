@@ -304,9 +304,10 @@ spec:
 		out := fetch(t, fmt.Sprintf("http://%s:18080/hostname", node))
 		return out == "mapped\n", out
 	})
-	if out := fetch(t, fmt.Sprintf("http://%s:18081/healthz", node)); out != "ok\n" {
-		t.Errorf("the port of a pod in the host's network answers %q", out)
-	}
+	n.eventually("the port of the pod in the host's network to answer", func() (bool, string) {
+		out := fetch(t, fmt.Sprintf("http://%s:18081/healthz", node))
+		return out == "ok\n", out
+	})
 	n.apply(pod("second", "", "8080"))
 	if e := n.awaitEvent("second", "FailedScheduling"); !strings.Contains(e.Message, "didn't have free ports for the requested pod ports") {
 		t.Errorf("the event says %q", e.Message)
