@@ -126,7 +126,7 @@ func (a *agent) wire(ctx context.Context) {
 		NodeName: a.NodeName, Hostname: a.Hostname, HostIPs: hostIPs,
 		ClusterDomain: a.ClusterDomain, ClusterDNS: dns, HostResolver: a.hostResolver,
 		Spec: spec.Options{
-			MemoryCapacity: a.capacity.Memory().Value(), CgroupV2: a.cgroups.V2(), SeccompDefault: a.SeccompDefault,
+			MemoryCapacity: a.capacity.Memory().Value(), CgroupV2: a.cgroups.V2(), SwapLimit: a.cgroups.SwapLimit(), SeccompDefault: a.SeccompDefault,
 			SeccompProfileDir: filepath.Join(a.RootDir, "seccomp"), LogDir: a.logDir(),
 		},
 		Client: a.client, CRI: a.CRI, Volumes: a.volumes, Cgroups: a.cgroups, Objects: objects, Puller: puller,
@@ -156,7 +156,7 @@ func (a *agent) run(ctx context.Context) error {
 	a.events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events("")})
 	defer a.events.Shutdown()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { a.services.informer.RunWithContext(ctx); return nil })
+	g.Go(func() error { return a.services.run(ctx, a.client) })
 	g.Go(func() error { return a.pods.Run(ctx) })
 	g.Go(func() error { return watchPods(ctx, a.client, a.NodeName, a.pods) })
 	g.Go(func() error {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"coracle.dev/coracle/nodeagent/internal/access"
 	"coracle.dev/coracle/nodeagent/pod"
 )
 
@@ -57,7 +58,13 @@ func watchPods(ctx context.Context, client kubernetes.Interface, node string, po
 		case <-ctx.Done():
 		}
 	}()
-	informer.RunWithContext(ctx)
+	allowed := access.Wait(ctx, func(ctx context.Context) error {
+		_, err := api.List(ctx, metav1.ListOptions{FieldSelector: selector, Limit: 1, ResourceVersion: "0"})
+		return err
+	})
+	if allowed {
+		informer.RunWithContext(ctx)
+	}
 	return nil
 }
 
@@ -87,6 +94,17 @@ func newServices(client kubernetes.Interface) *services {
 		ListerWatcher: lw, ObjectType: &corev1.Service{}, Transform: withoutManagedFields, Handler: cache.ResourceEventHandlerFuncs{},
 	})
 	return s
+}
+
+func (s *services) run(ctx context.Context, client kubernetes.Interface) error {
+	allowed := access.Wait(ctx, func(ctx context.Context) error {
+		_, err := client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{Limit: 1, ResourceVersion: "0"})
+		return err
+	})
+	if allowed {
+		s.informer.RunWithContext(ctx)
+	}
+	return nil
 }
 
 // list waits until the services are known.

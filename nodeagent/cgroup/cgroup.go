@@ -63,6 +63,13 @@ func newAt(root, base string) (*Manager, error) {
 // V2 tells whether the unified hierarchy is in use.
 func (m *Manager) V2() bool { return m.v2 }
 
+// SwapLimit tells whether the kernel can limit the swap of a cgroup. The root
+// has no such file, so any cgroup below it is asked.
+func (m *Manager) SwapLimit() bool {
+	found, err := filepath.Glob(filepath.Join(m.root, "*", "memory.swap.max"))
+	return m.v2 && err == nil && len(found) > 0
+}
+
 // PodPath is the pod's cgroup as the runtime wants it named.
 func (m *Manager) PodPath(uid string) string { return filepath.Join(m.base, podPrefix+uid) }
 

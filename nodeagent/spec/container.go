@@ -16,6 +16,8 @@ type Options struct {
 	MemoryCapacity int64
 	// CgroupV2 tells which cgroup hierarchy is in use.
 	CgroupV2 bool
+	// SwapLimit tells whether swap can be limited; then containers get none.
+	SwapLimit bool
 	// SeccompDefault confines containers that name no profile.
 	SeccompDefault bool
 	// SeccompProfileDir holds the profiles of type Localhost.
@@ -71,7 +73,7 @@ func Container(in ContainerInput, o Options) (*runtimev1.ContainerConfig, error)
 		StdinOnce:   c.StdinOnce,
 		Tty:         c.TTY,
 		Linux: &runtimev1.LinuxContainerConfig{
-			Resources:       LinuxResources(in.Pod, c, o.MemoryCapacity, o.CgroupV2),
+			Resources:       LinuxResources(in.Pod, c, o),
 			SecurityContext: security,
 		},
 		StopSignal: stopSignal(c),

@@ -35,9 +35,8 @@ func Quota(milliCPU int64) int64 {
 	return max(milliCPU*cpuPeriod/1000, minCPUQuota)
 }
 
-// LinuxResources is the container's share of the machine. memoryCapacity is
-// the node's memory; unified adds what only cgroup v2 knows.
-func LinuxResources(pod *corev1.Pod, c *corev1.Container, memoryCapacity int64, unified bool) *runtimev1.LinuxContainerResources {
+// LinuxResources is the container's share of the machine.
+func LinuxResources(pod *corev1.Pod, c *corev1.Container, o Options) *runtimev1.LinuxContainerResources {
 	request := c.Resources.Requests.Cpu().MilliValue()
 	cpuLimit := c.Resources.Limits.Cpu()
 	if _, set := c.Resources.Requests[corev1.ResourceCPU]; !set && !cpuLimit.IsZero() {
@@ -49,11 +48,12 @@ func LinuxResources(pod *corev1.Pod, c *corev1.Container, memoryCapacity int64, 
 		CpuPeriod:          cpuPeriod,
 		CpuQuota:           Quota(cpuLimit.MilliValue()),
 		MemoryLimitInBytes: memory,
-		OomScoreAdj:        OOMScoreAdj(pod, c, memoryCapacity),
+		OomScoreAdj:        OOMScoreAdj(pod, c, o.MemoryCapacity),
 	}
-	if unified {
+	if o.CgroupV2 {
 		r.Unified = map[string]string{"memory.oom.group": "1"}
-		// A container has no swap unless it was given some.
+	}
+	if o.CgroupV2 && o.SwapLimit {
 		r.Unified["memory.swap.max"] = "0"
 	}
 	r.HugepageLimits = hugepages(c)

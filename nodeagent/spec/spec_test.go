@@ -215,7 +215,7 @@ func TestResources(t *testing.T) {
 		"little":      {list("1m", ""), list("1m", ""), corev1.PodQOSBurstable, 2, 1000, 999},
 	} {
 		pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: c.requests, Limits: c.limits}}}}}
-		r := LinuxResources(pod, &pod.Spec.Containers[0], 8<<30, false)
+		r := LinuxResources(pod, &pod.Spec.Containers[0], Options{MemoryCapacity: 8 << 30})
 		if QOSClass(pod) != c.qos || r.CpuShares != c.shares || r.CpuQuota != c.quota || r.OomScoreAdj != c.oom {
 			t.Errorf("%s: %s, %+v", name, QOSClass(pod), r)
 		}
