@@ -29,6 +29,8 @@
 //     address that is gone fails at once;
 //   - the nftables table ip coracle-net-<cluster>: masquerade of what pods send
 //     out of the cluster, host ports, and guards;
+//   - two rules in the chain FORWARD of the table ip filter, if Docker or an
+//     iptables user has made it, so that its policy does not cut pods off;
 //   - Config.StateDir, which has one file per allocated address;
 //   - /proc/sys/net/ipv4/ip_forward is set to 1 and left so by Teardown, since
 //     others on the machine may have come to rely on it.

@@ -99,6 +99,9 @@ func New(ctx context.Context, config Config) (*Network, error) {
 	if config.MTU == 0 {
 		config.MTU = defaultMTU()
 	}
+	// Aside, since it takes a few starts of nft.
+	passed := make(chan error, 1)
+	go func() { passed <- passForeignChain(ctx, config) }()
 	host, err := netlink.NewHandle()
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
@@ -119,6 +122,9 @@ func New(ctx context.Context, config Config) (*Network, error) {
 		return nil, err
 	}
 	if err := n.nat.reset(ctx, pool.list()); err != nil {
+		return nil, err
+	}
+	if err := <-passed; err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -165,9 +171,10 @@ const leakAge = 2 * time.Minute
 
 // Sweep frees the addresses of sandboxes that live does not name, and tells how
 // many. A sandbox that is just being made is left alone. It also deletes links
-// that outlived their pod, because something keeps its namespace.
+// that outlived their pod, because something keeps its namespace, and sees to
+// it that firewalls which came later let pods through.
 func (n *Network) Sweep(ctx context.Context, live func(context.Context) (map[string]bool, error)) (int, error) {
-	if err := n.deleteStrays(ctx); err != nil {
+	if err := errors.Join(n.deleteStrays(ctx), passForeignChain(ctx, n.config)); err != nil {
 		return 0, err
 	}
 	before := n.pool.list()
@@ -227,7 +234,7 @@ func (n *Network) lock(containerID string) func() {
 // already gone is no error.
 func Teardown(ctx context.Context, config Config) error {
 	var errs []error
-	errs = append(errs, deleteTable(ctx, tableName(config.ClusterName)))
+	errs = append(errs, deleteTable(ctx, tableName(config.ClusterName)), leaveForeignChain(ctx, config.ClusterName))
 	host, err := netlink.NewHandle()
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("opening netlink: %w", err))...)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -354,5 +355,48 @@ func TestOverlaps(t *testing.T) {
 	want := "[10.244.0.0/16 overlaps 10.0.0.0/8, route through eth0 10.96.0.0/16 overlaps 10.0.0.0/8, route through eth0]"
 	if err != nil || fmt.Sprint(got) != want {
 		t.Errorf("got %v, %v; want %s", got, err, want)
+	}
+}
+
+func TestPodsPassAFirewallThatDropsWhatItDoesNotKnow(t *testing.T) {
+	world := outside(t)
+	world.Serve("world", ":80")
+	nft := func(script string) string {
+		t.Helper()
+		c := exec.Command("nft", "-f", "-")
+		c.Stdin = strings.NewReader(script)
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", script, err, out)
+		}
+		return string(out)
+	}
+	drop := "add table ip filter\nadd chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
+	nft(drop)
+	t.Cleanup(func() { nft("delete table ip filter") })
+	before := nft("list chain ip filter FORWARD")
+	c := testConfig(t)
+	n := newNetwork(t, c)
+	a, b := n.addPod(t, "a"), n.addPod(t, "b")
+	b.Serve("b", ":80")
+	expect(t, "pod to pod", a.NS, "tcp4", b.ip+":80", "b "+a.ip)
+	expect(t, "pod to world", a.NS, "tcp4", "192.0.2.1:80", "world 192.0.2.2")
+	// The firewall starts again, and has lost our rules.
+	nft("flush chain ip filter FORWARD")
+	none := func(context.Context) (map[string]bool, error) { return map[string]bool{"a": true, "b": true}, nil }
+	for range 2 {
+		if _, err := n.Sweep(t.Context(), none); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, "pod to pod after a sweep", a.NS, "tcp4", b.ip+":80", "b "+a.ip)
+	if got := strings.Count(nft("list chain ip filter FORWARD"), "accept"); got != 2 {
+		t.Errorf("rules in the firewall's chain: got %d, want 2", got)
+	}
+	if err := Teardown(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if after := nft("list chain ip filter FORWARD"); after != before {
+		t.Errorf("the firewall's chain after teardown:\n%s\nbefore:\n%s", after, before)
 	}
 }
