@@ -128,6 +128,10 @@ func (c *chain) services(r *served) error {
 	}
 	service.Allocate(services, allocator)
 	c.allocate = func(hook genericapiserver.PostStartHookContext) error {
+		// A cache that is not filled yet refuses lists, and the failure of a hook ends the process.
+		if err := awaitStores(hook, readiness(r)); err != nil {
+			return err
+		}
 		list := service.List(services)
 		if err := allocator.Start(hook, list); err != nil {
 			return err
