@@ -18,7 +18,8 @@ import (
 	"coracle.dev/coracle/nodeagent/internal/netnstest"
 )
 
-// hostState renders links, routes and rules.
+// hostState renders links, routes and rules. Of links it names, not states, which
+// follow a little later.
 func hostState(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
@@ -27,7 +28,12 @@ func hostState(t *testing.T) string {
 		if err != nil {
 			t.Fatalf("%v: %v: %s", c, err, out)
 		}
-		all.Write(out)
+		for line := range strings.Lines(string(out)) {
+			if c[1] == "-br" {
+				line = strings.Fields(line)[0] + "\n"
+			}
+			all.WriteString(line)
+		}
 	}
 	return all.String()
 }
