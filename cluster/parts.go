@@ -99,6 +99,7 @@ func schedulerPart() Part {
 		AddFlags: func(fs *pflag.FlagSet) {
 			client.add(fs)
 			fs.StringVar(&o.SchedulerName, "scheduler-name", "", "Name by which pods choose this scheduler (default default-scheduler)")
+			fs.BoolVar(&o.LeaderElect, "leader-elect", true, "Wait until no other process schedules")
 		},
 		Run: func(ctx context.Context) error {
 			cfg, err := client.config()

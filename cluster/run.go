@@ -121,7 +121,7 @@ func newRunner(ctx context.Context, c *Config, now time.Time) (*runner, error) {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
 	r.afterReady("controllers", func(ctx context.Context) error {
-		return controllers.Run(ctx, r.as("system:kube-controller-manager"), controllers.Options{ClusterName: c.Name, RootCA: r.pki.CAPEM()})
+		return controllers.Run(ctx, r.as("system:kube-controller-manager"), controllers.Options{ClusterName: c.Name, RootCA: r.pki.CAPEM(), ClusterCIDR: c.ClusterCIDR})
 	})
 	r.afterReady("scheduler", func(ctx context.Context) error {
 		return scheduler.Run(ctx, r.as("system:kube-scheduler"), scheduler.Options{})
