@@ -74,12 +74,12 @@ func (l *launch) run(ctx context.Context) {
 func (w *worker) launched(err error, interrupted bool) {
 	w.launching()
 	w.launching = nil
-	if interrupted {
-		w.known = false // the runtime may have got further than was heard
+	if err == nil && !interrupted {
+		w.launchDelay = 0
 		return
 	}
-	if err == nil {
-		w.launchDelay = 0
+	w.known = false // the runtime may have got further than was heard
+	if interrupted {
 		return
 	}
 	w.launchDelay = min(max(2*w.launchDelay, firstRelaunch), maxRelaunch)
@@ -241,8 +241,7 @@ func (l *launch) makeSandbox(ctx context.Context) error {
 		return fmt.Errorf("asking for the new sandbox: %w", err)
 	}
 	l.sandbox = sandboxFrom(status.Status)
-	sandbox := l.sandbox
-	l.w.post(func() { l.w.obs.MergeSandbox(sandbox) })
+	l.w.post(func() { l.w.mergeSandbox(status.Status) })
 	return nil
 }
 

@@ -59,7 +59,8 @@ type worker struct {
 	replace   map[string]bool
 	hooking   map[string]bool // names of containers whose postStart hook runs
 	backedOff map[string]string
-	counted   map[string]bool // ids of containers that countRestart has seen
+	counted   map[string]bool      // ids of containers that countRestart has seen
+	learned   map[string]time.Time // when a sandbox or container became known
 }
 
 func newWorker(m *Manager, pod *corev1.Pod) *worker {
@@ -67,7 +68,7 @@ func newWorker(m *Manager, pod *corev1.Pod) *worker {
 		m: m, pod: pod, wake: make(chan struct{}, 1), obs: lifecycle.NewObserved(),
 		kills: map[string]*kill{}, backoffs: map[string]lifecycle.Backoff{}, errors: map[string]lifecycle.StartError{},
 		notBefore: map[string]time.Time{}, replace: map[string]bool{}, hooking: map[string]bool{},
-		backedOff: map[string]string{}, counted: map[string]bool{},
+		backedOff: map[string]string{}, counted: map[string]bool{}, learned: map[string]time.Time{},
 	}
 }
 
@@ -155,7 +156,7 @@ func (w *worker) containerEvent(e *runtimev1.ContainerEventResponse) {
 		return
 	}
 	if sandbox != nil {
-		w.obs.MergeSandbox(sandboxFrom(sandbox))
+		w.mergeSandbox(sandbox)
 	}
 	for _, s := range e.ContainersStatuses {
 		if id := s.GetId(); id != "" {
@@ -164,12 +165,24 @@ func (w *worker) containerEvent(e *runtimev1.ContainerEventResponse) {
 	}
 }
 
+func (w *worker) learn(id string) {
+	if w.learned[id].IsZero() {
+		w.learned[id] = time.Now()
+	}
+}
+
+func (w *worker) mergeSandbox(s *runtimev1.PodSandboxStatus) {
+	w.learn(s.GetId())
+	w.obs.MergeSandbox(sandboxFrom(s))
+}
+
 // mergeContainer adds a container's status. The message that a container left
 // behind is read once, when its end becomes known.
 func (w *worker) mergeContainer(s *runtimev1.ContainerStatus, sandboxID string) {
 	if sandboxID == "" {
 		sandboxID = w.obs.Containers[s.Id].SandboxID
 	}
+	w.learn(s.Id)
 	c := containerFrom(s, sandboxID)
 	if old, ok := w.obs.Containers[c.ID]; ok && old.State == lifecycle.Exited {
 		return
@@ -202,13 +215,14 @@ func (w *worker) countRestart(c lifecycle.Container) {
 // listed compares with the runtime's whole list, and asks about what is new.
 func (w *worker) listed(r *listing) {
 	w.known = true
-	for id, s := range w.obs.Sandboxes {
-		if r.sandboxes[id] == nil && s.CreatedAt.Before(r.at) {
+	// What became known after the list was asked for need not be in it.
+	for id := range w.obs.Sandboxes {
+		if r.sandboxes[id] == nil && w.learned[id].Before(r.at) {
 			delete(w.obs.Sandboxes, id)
 		}
 	}
-	for id, c := range w.obs.Containers {
-		if r.containers[id] == nil && c.CreatedAt.Before(r.at) {
+	for id := range w.obs.Containers {
+		if r.containers[id] == nil && w.learned[id].Before(r.at) {
 			delete(w.obs.Containers, id)
 		}
 	}
@@ -234,7 +248,7 @@ func (w *worker) askSandbox(id string) {
 		klog.FromContext(w.ctx).V(2).Info("Could not ask about a sandbox", "sandbox", id, "err", err)
 		return
 	}
-	w.obs.MergeSandbox(sandboxFrom(res.Status))
+	w.mergeSandbox(res.Status)
 }
 
 func (w *worker) askContainer(id, sandboxID string) {
