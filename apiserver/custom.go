@@ -1,10 +1,12 @@
 package apiserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -15,7 +17,9 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/apiserver/admission/priority"
 	"coracle.dev/coracle/apiserver/allocation"
@@ -164,7 +168,7 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 			return fmt.Errorf("reading bootstrap roles: %w", err)
 		}
 		errs = append(errs, server.AddPostStartHook("rbac/bootstrap-roles", func(hook genericapiserver.PostStartHookContext) error {
-			return bootstrap.Ensure(hook, c.Client, policy)
+			return persist(hook, "making bootstrap roles", func(ctx context.Context) error { return bootstrap.Ensure(ctx, c.Client, policy) })
 		}))
 	}
 	errs = append(errs, server.AddPostStartHook("service-allocation", c.allocate))
@@ -181,4 +185,19 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 		c.Tokens.Metadata.Install(server.Handler.NonGoRestfulMux)
 	}
 	return errors.Join(errs...)
+}
+
+// persist tries until f succeeds, for 30 seconds: the failure of a hook ends the process.
+func persist(ctx context.Context, what string, f func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		if last = f(ctx); last != nil {
+			klog.FromContext(ctx).V(2).Info("Trying again", "what", what, "err", last)
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, errors.Join(err, last))
+	}
+	return nil
 }
