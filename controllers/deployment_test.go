@@ -307,9 +307,6 @@ func TestDeploymentScalesProportionally(t *testing.T) {
 }
 
 func TestDeploymentManyPods(t *testing.T) {
-	if testing.Short() {
-		t.Skip("many pods")
-	}
 	e := start(t, "replicaset-controller", "deployment-controller")
 	e.kubelet()
 	began := time.Now()

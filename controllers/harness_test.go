@@ -21,6 +21,10 @@ import (
 	"coracle.dev/coracle/controllers"
 )
 
+// patience is how long what is to happen may take; far longer than it does,
+// save on a machine that has much else to do.
+const patience = time.Minute
+
 // env is an API server with controllers running against it.
 type env struct {
 	client.WithWatch
@@ -62,7 +66,7 @@ func (e *env) run(names ...string) (stop func()) {
 			if err != nil {
 				e.t.Errorf("running controllers: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			e.t.Error("the controllers did not stop")
 		}
 	}
@@ -116,7 +120,7 @@ func (e *env) pods(labels ...string) []corev1.Pod {
 // change of the given kinds of objects.
 func (e *env) eventually(what string, check func() error, lists ...client.ObjectList) {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(e.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
 	defer cancel()
 	changed := make(chan struct{}, 1)
 	for _, list := range lists {
