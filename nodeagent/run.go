@@ -57,6 +57,9 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(o.RunDir, 0o711); err != nil {
+		return fmt.Errorf("making the agent's folder for sockets: %w", err)
+	}
 	net, err := network.New(ctx, o.networkConfig())
 	if err != nil {
 		return fmt.Errorf("setting up the pod network: %w", err)
@@ -130,6 +133,9 @@ func Stop(ctx context.Context, o Options) error {
 	// A sandbox gives its address back while it is stopped.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := os.MkdirAll(o.RunDir, 0o711); err != nil {
+		return fmt.Errorf("making the agent's folder for sockets: %w", err)
+	}
 	net, err := network.New(ctx, o.networkConfig())
 	if err != nil {
 		return fmt.Errorf("opening the pod network: %w", err)
