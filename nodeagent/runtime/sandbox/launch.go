@@ -134,6 +134,11 @@ func start(command *exec.Cmd, what string) (*pidfd.Process, error) {
 		return nil, fmt.Errorf("starting the sandbox's %s: %w", what, err)
 	}
 	p, err := pidfd.Watch(command.Process.Pid, 0, func() { _ = command.Wait() })
+	if errors.Is(err, unix.ESRCH) {
+		// It has ended already, and may have said why.
+		_ = command.Wait()
+		return pidfd.Dead(command.Process.Pid, 0), nil
+	}
 	if err != nil {
 		_ = command.Process.Kill()
 		_ = command.Wait()
