@@ -23,6 +23,13 @@ const (
 	maxRelaunch   = 30 * time.Second
 )
 
+// A runtime that takes longer has lost the call; it is asked what has become
+// of it, and then again.
+const (
+	sandboxTimeout   = 4 * time.Minute
+	containerTimeout = 2 * time.Minute
+)
+
 // launch makes a pod, or parts of it. It works on copies of what the worker
 // knew when it began and reports through the mailbox.
 type launch struct {
@@ -229,7 +236,9 @@ func (l *launch) makeSandbox(ctx context.Context) error {
 		return err
 	}
 	req := &runtimev1.RunPodSandboxRequest{Config: l.config, RuntimeHandler: handler}
-	res, err := l.m.CRI.RunPodSandbox(ctx, req)
+	running, cancel := context.WithTimeout(ctx, sandboxTimeout)
+	defer cancel()
+	res, err := l.m.CRI.RunPodSandbox(running, req)
 	if err != nil {
 		if ctx.Err() == nil {
 			l.sandboxFailed(err)

@@ -75,7 +75,9 @@ func (l *launch) tryStart(ctx context.Context, c *corev1.Container, s lifecycle.
 			return l.failed(ctx, c, waitCreateError, message(err), retryCreate)
 		}
 	}
-	made, err := l.m.CRI.CreateContainer(ctx, &runtimev1.CreateContainerRequest{PodSandboxId: l.sandbox.ID, Config: config, SandboxConfig: l.config})
+	creating, cancel := context.WithTimeout(ctx, containerTimeout)
+	defer cancel()
+	made, err := l.m.CRI.CreateContainer(creating, &runtimev1.CreateContainerRequest{PodSandboxId: l.sandbox.ID, Config: config, SandboxConfig: l.config})
 	if err != nil {
 		return l.failed(ctx, c, waitCreateError, message(err), retryCreate)
 	}
@@ -85,7 +87,9 @@ func (l *launch) tryStart(ctx context.Context, c *corev1.Container, s lifecycle.
 		l.w.post(func() { l.w.hooking[c.Name] = true })
 		defer l.w.post(func() { delete(l.w.hooking, c.Name) })
 	}
-	if _, err := l.m.CRI.StartContainer(ctx, &runtimev1.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
+	starting, cancelStart := context.WithTimeout(ctx, containerTimeout)
+	defer cancelStart()
+	if _, err := l.m.CRI.StartContainer(starting, &runtimev1.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
 		_, _ = l.ask(ctx, made.ContainerId, l.sandbox.ID)
 		return l.failed(ctx, c, waitRunError, message(err), retryCreate)
 	}
