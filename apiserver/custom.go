@@ -173,7 +173,7 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 	}
 	errs = append(errs, server.AddPostStartHook("service-allocation", c.allocate))
 	errs = append(errs, server.AddPostStartHook("scheduling/bootstrap-system-priority-classes", func(hook genericapiserver.PostStartHookContext) error {
-		return priority.Ensure(hook, c.Client)
+		return persist(hook, "making priority classes", func(ctx context.Context) error { return priority.Ensure(ctx, c.Client) })
 	}))
 	if g := c.Nodes; g != nil {
 		errs = append(errs, server.AddPostStartHook("node-authorizer", func(hook genericapiserver.PostStartHookContext) error {

@@ -39,7 +39,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: openapi DIRECTORY")
 		os.Exit(2)
 	}
-	if err := write(context.Background(), os.Args[1]); err != nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := write(ctx, os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -158,6 +160,7 @@ func saveTypes(schemas map[string]*spec.Schema, file string) error {
 	if err != nil {
 		return fmt.Errorf("converting types: %w", err)
 	}
+	slices.SortFunc(s.Types, func(a, b smdschema.TypeDef) int { return strings.Compare(a.Name, b.Name) })
 	for _, t := range s.Types {
 		if t.Map != nil {
 			slices.SortFunc(t.Map.Fields, func(a, b smdschema.StructField) int { return strings.Compare(a.Name, b.Name) })
