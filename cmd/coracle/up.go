@@ -79,6 +79,7 @@ func (o *upOptions) run(ctx context.Context, out io.Writer) error {
 	}
 	report := printProgress(out, config, o.kubeconfig)
 	if o.detached {
+		syscall.CloseOnExec(progressFD) // what this process starts must not keep the pipe open
 		report = cluster.EncodeProgress(os.NewFile(progressFD, "progress"))
 	}
 	closeLog, err := cluster.OpenLog(config)
@@ -128,10 +129,15 @@ func (o *upOptions) start(ctx context.Context, config *cluster.Config, out io.Wr
 		return fmt.Errorf("starting %s: %w", self, err)
 	}
 	write.Close()
-	stop := context.AfterFunc(ctx, func() { _ = child.Process.Signal(syscall.SIGTERM) })
+	stop := context.AfterFunc(ctx, func() {
+		_ = child.Process.Signal(syscall.SIGTERM)
+		read.Close()
+	})
 	defer stop()
 	last := cluster.DecodeProgress(read, printProgress(out, config, o.kubeconfig))
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case last.Error != "":
 		return errors.New(last.Error)
 	case last.Stage != cluster.StageReady:
