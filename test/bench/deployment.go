@@ -46,7 +46,7 @@ func measureDeployment(ctx context.Context, e *env) ([]result, error) {
 	simulated := make(chan error, 1)
 	go func() { simulated <- simulateKubelets(ctx, cs) }()
 	labels := map[string]string{"app": "bench"}
-	w, err := cs.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{LabelSelector: "app=bench"})
+	w, err := watchPods(ctx, cs, "default", metav1.ListOptions{LabelSelector: "app=bench"})
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func makeNodes(ctx context.Context, cs kubernetes.Interface) error {
 
 // simulateKubelets says of every bound pod that it is ready.
 func simulateKubelets(ctx context.Context, cs kubernetes.Interface) error {
-	w, err := cs.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName!="})
+	w, err := watchPods(ctx, cs, "", metav1.ListOptions{FieldSelector: "spec.nodeName!="})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // measureConfigMaps times small writes and reads by 16 clients, each with a connection of its own.
@@ -123,7 +125,7 @@ func startPods(ctx context.Context, cs kubernetes.Interface, prefix string, coun
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	pods := cs.CoreV1().Pods("default")
-	w, err := pods.Watch(ctx, metav1.ListOptions{LabelSelector: "bench=" + prefix})
+	w, err := watchPods(ctx, cs, "default", metav1.ListOptions{LabelSelector: "bench=" + prefix})
 	if err != nil {
 		return 0, err
 	}
@@ -151,7 +153,7 @@ func startPods(ctx context.Context, cs kubernetes.Interface, prefix string, coun
 	for gone := 0; gone < count; {
 		e, open := <-w.ResultChan()
 		if !open {
-			return 0, fmt.Errorf("waiting for %d pods to go: %w", count-gone, context.Cause(ctx))
+			return 0, fmt.Errorf("the watch ended when %d pods were still there", count-gone)
 		}
 		if e.Type == watch.Deleted {
 			gone++
@@ -160,13 +162,29 @@ func startPods(ctx context.Context, cs kubernetes.Interface, prefix string, coun
 	return took, nil
 }
 
+// watchPods watches what comes from now on, and goes on where it was when the server ends the watch,
+// as it does with clients that read too slowly.
+func watchPods(ctx context.Context, cs kubernetes.Interface, namespace string, o metav1.ListOptions) (watch.Interface, error) {
+	pods := cs.CoreV1().Pods(namespace)
+	list, err := pods.List(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, resume metav1.ListOptions) (watch.Interface, error) {
+			resume.LabelSelector, resume.FieldSelector = o.LabelSelector, o.FieldSelector
+			return pods.Watch(ctx, resume)
+		},
+	})
+}
+
 // awaitPods waits until count pods of a watch are Ready.
 func awaitPods(ctx context.Context, w watch.Interface, count int) error {
 	done := map[types.UID]bool{}
 	for len(done) < count {
 		e, open := <-w.ResultChan()
 		if !open {
-			return fmt.Errorf("%d of %d pods became ready: %w", len(done), count, context.Cause(ctx))
+			return fmt.Errorf("the watch ended when %d of %d pods were ready", len(done), count)
 		}
 		p, ok := e.Object.(*corev1.Pod)
 		if !ok {
