@@ -209,16 +209,18 @@ func apiExec(t *testing.T, cfg *rest.Config) {
 	if !errors.As(err, &code) || code.Code != 7 || out.String() != "in" || bad.String() != "bad\n" {
 		t.Errorf("SPDY: %v, %q, %q", err, out.String(), bad.String())
 	}
-	// A terminal whose input ends hangs up, so it is kept open.
+	// A terminal whose input ends hangs up, so it is kept open. Its size comes when it comes.
 	out.Reset()
 	stdin, typed := io.Pipe()
 	defer typed.Close()
 	go func() { _, _ = io.WriteString(typed, "line\n") }()
-	socket, err := remotecommand.NewWebSocketExecutor(cfg, http.MethodGet, target("command=sh&command=-c&command=read+a;busybox+stty+size;echo+got+$a&input=1&output=1&tty=1").String())
+	socket, err := remotecommand.NewWebSocketExecutor(cfg, http.MethodGet, target("command=sh&command=-c&command=read+a;until+busybox+stty+size;do+busybox+sleep+0.1;done;echo+got+$a&input=1&output=1&tty=1").String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = socket.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: stdin, Stdout: &out, Tty: true, TerminalSizeQueue: &oneSize{}})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err = socket.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: &out, Tty: true, TerminalSizeQueue: &oneSize{}})
 	if err != nil || !strings.Contains(out.String(), "37 101") || !strings.Contains(out.String(), "got line") {
 		t.Errorf("WebSocket: %v, %q", err, out.String())
 	}

@@ -30,9 +30,11 @@ func TestS36ExecWithTerminal(t *testing.T) {
 	n.awaitPod("p", "ready", ready)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	// script gives kubectl a terminal of its own, whose size stty sets before and during the run.
-	kubectl := strings.Join(n.command(ctx, "exec", "-it", "p", "--", "sh", "-c", `tty; stty size; exit 3`).Args, " ")
-	kubectl = strings.Replace(kubectl, `sh -c tty; stty size; exit 3`, `sh -c 'tty; stty size; exit 3'`, 1)
+	// The size follows the start, so it is asked for until it is there.
+	const terminal = `tty; until stty size | grep -q 111; do sleep 0.1; done; stty size; exit 3`
+	// script gives kubectl a terminal of its own, whose size stty sets before the run.
+	kubectl := strings.Join(n.command(ctx, "exec", "-it", "p", "--", "sh", "-c", terminal).Args, " ")
+	kubectl = strings.Replace(kubectl, terminal, "'"+terminal+"'", 1)
 	cmd := exec.CommandContext(ctx, "script", "--quiet", "--return", "--command", "stty cols 111 rows 33; "+kubectl, "/dev/null")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+suite.kubeconfig)
 	out, err := cmd.CombinedOutput()
