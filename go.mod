@@ -268,7 +268,5 @@ require (
 tool (
 	github.com/opencontainers/runc
 	honnef.co/go/tools/cmd/staticcheck
-	k8s.io/code-generator/cmd/defaulter-gen
 	k8s.io/kube-openapi/cmd/openapi-gen
-	sigs.k8s.io/controller-tools/cmd/controller-gen
 )
