@@ -6,9 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 definitions=hack/openapi/definitions
-rm -rf "$definitions"
-mkdir -p "$definitions"
-trap 'rm -rf "$definitions"' EXIT
+trap 'rm -f "$definitions"/definitions.go' EXIT
 
 header=$(mktemp)
 go tool openapi-gen \
