@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,9 +61,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	}
 	if os.Getenv("CORACLE_E2E_KEEP") == "" {
 		defer func() {
-			if out, resetErr := coracle(context.WithoutCancel(ctx), "reset", "--yes").CombinedOutput(); resetErr != nil {
-				err = errors.Join(err, fmt.Errorf("removing the cluster: %w\n%s", resetErr, out))
-			}
+			err = errors.Join(err, reset(context.WithoutCancel(ctx)))
 		}()
 	}
 	if err := startCluster(ctx, archives); err != nil {
@@ -90,6 +89,35 @@ func startCluster(ctx context.Context, archives []string) error {
 	suite.config.QPS = -1
 	suite.client, err = kubernetes.NewForConfig(suite.config)
 	return err
+}
+
+// reset removes the cluster, and finds what it left behind.
+func reset(ctx context.Context) error {
+	if out, err := coracle(ctx, "reset", "--yes").CombinedOutput(); err != nil {
+		return fmt.Errorf("removing the cluster: %w\n%s", err, out)
+	}
+	var left []error
+	for _, dir := range []string{"/var/lib/coracle/" + suite.name, "/run/coracle/" + suite.name} {
+		if _, err := os.Stat(dir); err == nil {
+			left = append(left, fmt.Errorf("reset left folder %s", dir))
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	tables, err := exec.CommandContext(ctx, "nft", "list", "tables").Output()
+	if err != nil {
+		return err
+	}
+	for what, text := range map[string]string{"mount": string(mounts), "packet rules": string(tables)} {
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "coracle/"+suite.name+"/") || strings.HasSuffix(strings.TrimSpace(line), "-"+suite.name) {
+				left = append(left, fmt.Errorf("reset left %s: %s", what, line))
+			}
+		}
+	}
+	return errors.Join(left...)
 }
 
 // upCommand starts the suite's cluster, or takes it up where it is.

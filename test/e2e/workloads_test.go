@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -36,6 +37,16 @@ func TestS05ReplicationController(t *testing.T) {
 	})
 	n.kubectl("scale", "rc", "web", "--replicas=3")
 	pods := n.awaitReady("app=web", 3)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	edit := n.command(ctx, "edit", "rc", "web")
+	edit.Env = append(edit.Env, "KUBE_EDITOR=sh "+writeFile(t, `sed -i 's/^metadata:/metadata:\n  annotations:\n    edited-by: hand/' "$1"`))
+	if out, err := edit.CombinedOutput(); err != nil || !strings.Contains(string(out), "edited") {
+		t.Errorf("kubectl edit: %v: %s", err, out)
+	}
+	if got := n.kubectl("get", "rc", "web", "-o", "jsonpath={.metadata.annotations.edited-by}"); got != "hand" {
+		t.Errorf("after kubectl edit the annotation is %q", got)
+	}
 
 	// A killed process is restarted in its pod; a deleted pod is replaced; a relabelled one too.
 	killMain(n, pods[0].Name, "main")
