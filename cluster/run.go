@@ -19,8 +19,12 @@ import (
 	"coracle.dev/coracle/controllers"
 	"coracle.dev/coracle/nodeagent"
 	"coracle.dev/coracle/nodeagent/network"
+	"coracle.dev/coracle/nodeagent/runtime/footprint"
 	"coracle.dev/coracle/scheduler"
 )
+
+// startSettled is when what only the start needed can go.
+const startSettled = 10 * time.Second
 
 // Run runs the cluster in this process until ctx ends or a part fails. Containers outlive it.
 //
@@ -50,7 +54,9 @@ func Run(ctx context.Context, c *Config, report Progress) error {
 	})
 	r.afterReady("start", func(ctx context.Context) error {
 		stage(StageAPIServer, fmt.Sprintf("https://127.0.0.1:%d", c.SecurePort))
-		return awaitReady(ctx, c, r.as("kubernetes-admin", user.SystemPrivilegedGroup), nodeReady, stage)
+		err := awaitReady(ctx, c, r.as("kubernetes-admin", user.SystemPrivilegedGroup), nodeReady, stage)
+		footprint.ShrinkAfter(ctx, startSettled)
+		return err
 	})
 	return r.run(ctx)
 }

@@ -49,6 +49,7 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/streaming"
 	_ "github.com/containerd/containerd/v2/plugins/transfer"
 
+	"coracle.dev/coracle/nodeagent/runtime/footprint"
 	_ "coracle.dev/coracle/nodeagent/runtime/sandbox"
 )
 
@@ -63,8 +64,7 @@ func Main(args []string) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	// The start leaves a heap that is a fifth larger than what comes after needs.
-	time.AfterFunc(startDone, debug.FreeOSMemory)
+	footprint.ShrinkAfter(context.Background(), startDone)
 	if err := command.App().Run(context.Background(), append([]string{"containerd"}, args...)); err != nil {
 		fmt.Fprintln(os.Stderr, "containerd:", err)
 		return 1
