@@ -49,7 +49,7 @@ func NewAuthenticator(o AuthenticatorOptions) (authenticator.Request, error) {
 	}
 	if o.ClientCA != nil {
 		requests = append(requests, authenticator.WrapAudienceAgnosticRequest(o.Audiences,
-			x509.NewDynamic(o.ClientCA.VerifyOptions, x509.CommonNameUserConversion)))
+			newCertificates(x509.NewDynamic(o.ClientCA.VerifyOptions, x509.CommonNameUserConversion), o.ClientCA.VerifyOptions)))
 	}
 	tokens, err := o.tokens()
 	if err != nil {
