@@ -261,17 +261,25 @@ spec:
   - name: main
     image: busybox
     imagePullPolicy: IfNotPresent
-    command: [sh, -c, "for i in 1 2 3 4 5; do echo line $i; done; echo fault >&2; read word; echo got $word; while true; do sleep 1; done"]
+    command: [sh, -c, "for i in 1 2 3 4 5; do echo line $i; done; read word; echo got $word; while true; do sleep 1; done"]
     stdin: true
   - name: side
     image: busybox
     imagePullPolicy: IfNotPresent
     command: [sh, -c, "echo side; sleep 3600"]
+  - name: errors
+    image: busybox
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, "echo fault >&2; sleep 3600"]
 `)
 	n.awaitPod("talker", "ready", ready)
 	n.eventually("all lines", func() (bool, string) {
 		out := n.kubectl("logs", "talker", "-c", "main")
-		return strings.Contains(out, "line 1\nline 2\nline 3\nline 4\nline 5\n") && strings.Contains(out, "fault\n"), out
+		return out == "line 1\nline 2\nline 3\nline 4\nline 5\n", out
+	})
+	n.eventually("standard error", func() (bool, string) {
+		out := n.kubectl("logs", "talker", "-c", "errors")
+		return out == "fault\n", out
 	})
 	if out := n.kubectl("logs", "talker", "-c", "main", "--tail=2"); strings.Count(out, "\n") != 2 {
 		t.Errorf("--tail=2 gives %q", out)
