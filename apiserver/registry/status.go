@@ -12,9 +12,10 @@ import (
 	"coracle.dev/coracle/apis/resource"
 )
 
-// Status serves the /status endpoint of a resource: get, update and patch of status alone.
+// Status serves the /status endpoint of a resource, or another that reads objects and writes a part of
+// them: get, update and patch.
 type Status struct {
-	// Store shares its backend with the resource's main store; its update strategy is that of status.
+	// Store shares its backend with the resource's main store; its update strategy says which part is written.
 	Store *genericregistry.Store
 }
 
@@ -25,8 +26,19 @@ var (
 )
 
 func newStatus(d *resource.Descriptor, main *genericregistry.Store) *Status {
+	return NewPart(main, newStrategy(d, statusEndpoint))
+}
+
+// partStrategy says which part of an object an endpoint writes.
+type partStrategy interface {
+	rest.RESTUpdateStrategy
+	rest.ResetFieldsStrategy
+}
+
+// NewPart makes an endpoint that reads and updates objects of the main store, as /status does, and
+// writes the part of them that the strategy lets through.
+func NewPart(main *genericregistry.Store, s partStrategy) *Status {
 	store := *main
-	s := newStrategy(d, statusEndpoint)
 	store.UpdateStrategy, store.ResetFieldsStrategy = s, s
 	return &Status{Store: &store}
 }

@@ -1,7 +1,8 @@
 // Package csr is the approval subresource of certificate signing requests: it writes the conditions
 // Approved and Denied, which /status leaves alone, and nothing else.
 //
-// Who may approve for a signer is checked by the admission plugin CertificateApproval.
+// It differs from Kubernetes: the verb approve on the signer is not asked for, which the admission
+// plugin CertificateApproval does there. Who may update the subresource may approve for any signer.
 package csr
 
 import (
@@ -13,54 +14,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"coracle.dev/coracle/apiserver/registry"
 )
 
-// Approval serves certificatesigningrequests/approval.
-type Approval struct{ store *genericregistry.Store }
-
-var (
-	_ rest.Patcher             = &Approval{}
-	_ rest.ResetFieldsStrategy = &Approval{}
-	_ rest.TableConvertor      = &Approval{}
-)
-
 // NewApproval makes the storage of certificatesigningrequests/approval.
-func NewApproval(s *registry.Storage) *Approval {
-	store := *s.Store
-	strategy := approvalStrategy{s.UpdateStrategy}
-	store.UpdateStrategy, store.ResetFieldsStrategy = strategy, strategy
-	return &Approval{store: &store}
-}
-
-// New implements rest.Storage.
-func (a *Approval) New() runtime.Object { return &certificatesv1.CertificateSigningRequest{} }
-
-// Destroy implements rest.Storage.
-func (a *Approval) Destroy() {}
-
-// Get implements rest.Getter.
-func (a *Approval) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
-	return a.store.Get(ctx, name, options)
-}
-
-// Update implements rest.Updater. It never creates.
-func (a *Approval) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	return a.store.Update(ctx, name, info, create, update, false, options)
-}
-
-// GetResetFields implements rest.ResetFieldsStrategy.
-func (a *Approval) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
-	return a.store.GetResetFields()
-}
-
-// ConvertToTable implements rest.TableConvertor.
-func (a *Approval) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
-	return a.store.ConvertToTable(ctx, obj, options)
+func NewApproval(s *registry.Storage) *registry.Status {
+	return registry.NewPart(s.Store, approvalStrategy{s.UpdateStrategy})
 }
 
 type approvalStrategy struct{ rest.RESTUpdateStrategy }

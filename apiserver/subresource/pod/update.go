@@ -6,10 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
@@ -17,56 +15,19 @@ import (
 	"coracle.dev/coracle/apiserver/registry"
 )
 
-// Part serves a subresource of pods through which one part of the spec can be written, and no other.
-type Part struct {
-	store *genericregistry.Store
-}
-
-var (
-	_ rest.Patcher             = &Part{}
-	_ rest.ResetFieldsStrategy = &Part{}
-	_ rest.TableConvertor      = &Part{}
-)
-
 // NewEphemeralContainers makes the storage of pods/ephemeralcontainers.
-func NewEphemeralContainers(s *registry.Storage) *Part {
+func NewEphemeralContainers(s *registry.Storage) *registry.Status {
 	return newPart(s, takeEphemeralContainers, checkEphemeralContainers)
 }
 
 // NewResize makes the storage of pods/resize.
-func NewResize(s *registry.Storage) *Part { return newPart(s, takeResources, checkResources) }
-
-func newPart(s *registry.Storage, take func(to, from *corev1.Pod), check func(obj, old *corev1.Pod) field.ErrorList) *Part {
-	store := *s.Store
-	strategy := &partStrategy{RESTUpdateStrategy: s.UpdateStrategy, take: take, check: check}
-	store.UpdateStrategy, store.ResetFieldsStrategy = strategy, strategy
-	return &Part{store: &store}
+func NewResize(s *registry.Storage) *registry.Status {
+	return newPart(s, takeResources, checkResources)
 }
 
-// New implements rest.Storage.
-func (p *Part) New() runtime.Object { return &corev1.Pod{} }
-
-// Destroy implements rest.Storage.
-func (p *Part) Destroy() {}
-
-// Get implements rest.Getter.
-func (p *Part) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
-	return p.store.Get(ctx, name, options)
-}
-
-// Update implements rest.Updater. It never creates.
-func (p *Part) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	return p.store.Update(ctx, name, info, create, update, false, options)
-}
-
-// GetResetFields implements rest.ResetFieldsStrategy.
-func (p *Part) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
-	return p.store.GetResetFields()
-}
-
-// ConvertToTable implements rest.TableConvertor.
-func (p *Part) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
-	return p.store.ConvertToTable(ctx, obj, options)
+// newPart makes a subresource through which one part of the spec can be written, and no other.
+func newPart(s *registry.Storage, take func(to, from *corev1.Pod), check func(obj, old *corev1.Pod) field.ErrorList) *registry.Status {
+	return registry.NewPart(s.Store, &partStrategy{RESTUpdateStrategy: s.UpdateStrategy, take: take, check: check})
 }
 
 type partStrategy struct {
