@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/klog/v2"
 )
 
@@ -91,7 +92,9 @@ func (k *Keeper) Leave(ctx context.Context) error {
 	if err := k.Leases.Remove(ctx, k.Address.String()); err != nil {
 		return fmt.Errorf("giving up this server's lease: %w", err)
 	}
-	return k.keepEndpoints(ctx, false)
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // other servers write the same objects
+		return k.keepEndpoints(ctx, false, metav1.GetOptions{})
+	})
 }
 
 func (k *Keeper) keep(ctx context.Context) error {
@@ -102,7 +105,7 @@ func (k *Keeper) keep(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(k.keepTrust(ctx), k.keepRange(ctx), k.keepService(ctx), k.keepEndpoints(ctx, true))
+	return errors.Join(k.keepTrust(ctx), k.keepRange(ctx), k.keepService(ctx), k.keepEndpoints(ctx, true, cached))
 }
 
 // cached lets reads be answered from memory: what is kept here is read far more often than changed.

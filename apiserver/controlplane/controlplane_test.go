@@ -8,10 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"coracle.dev/coracle/apis/catalog"
 	"coracle.dev/coracle/apiserver/storage"
@@ -158,5 +160,24 @@ func TestServersShareTheService(t *testing.T) {
 	}
 	if err := first.Leave(t.Context()); err != nil {
 		t.Errorf("leaving twice: %v", err)
+	}
+}
+
+// TestLeaveWhileOthersWrite has another server's write come first.
+func TestLeaveWhileOthersWrite(t *testing.T) {
+	k, c := keeper(t, leases(t), "192.0.2.1")
+	if err := k.keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conflicts := 0
+	c.PrependReactor("update", "endpointslices", func(clienttesting.Action) (bool, runtime.Object, error) {
+		conflicts++
+		return conflicts == 1, nil, apierrors.NewConflict(discoveryv1.Resource("endpointslices"), ServiceName, nil)
+	})
+	if err := k.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := addresses(t, c); len(got) > 0 || conflicts != 2 {
+		t.Errorf("after %d writes, endpoints are %v", conflicts, got)
 	}
 }

@@ -80,8 +80,8 @@ func (k *Keeper) service(ports []corev1.ServicePort) *corev1.Service {
 }
 
 // keepEndpoints puts the addresses of all live servers behind the service; present says whether this
-// server is one of them.
-func (k *Keeper) keepEndpoints(ctx context.Context, present bool) error {
+// server is one of them, read how fresh what is there must be.
+func (k *Keeper) keepEndpoints(ctx context.Context, present bool, read metav1.GetOptions) error {
 	var addresses []string
 	if present {
 		addresses = []string{k.Address.String()}
@@ -100,16 +100,16 @@ func (k *Keeper) keepEndpoints(ctx context.Context, present bool) error {
 	}
 	slices.Sort(addresses)
 	addresses = slices.Compact(addresses)
-	if err := k.writeEndpoints(ctx, addresses); err != nil {
+	if err := k.writeEndpoints(ctx, addresses, read); err != nil {
 		return fmt.Errorf("writing endpoints of %s: %w", ServiceName, err)
 	}
-	if err := k.writeSlice(ctx, addresses); err != nil {
+	if err := k.writeSlice(ctx, addresses, read); err != nil {
 		return fmt.Errorf("writing endpoint slice of %s: %w", ServiceName, err)
 	}
 	return nil
 }
 
-func (k *Keeper) writeEndpoints(ctx context.Context, addresses []string) error {
+func (k *Keeper) writeEndpoints(ctx context.Context, addresses []string, read metav1.GetOptions) error {
 	endpoints := k.Client.CoreV1().Endpoints(metav1.NamespaceDefault) //nolint:staticcheck // clients still read it
 	subset := corev1.EndpointSubset{Ports: []corev1.EndpointPort{{Name: portName, Port: int32(k.Port), Protocol: corev1.ProtocolTCP}}}
 	for _, a := range addresses {
@@ -119,7 +119,7 @@ func (k *Keeper) writeEndpoints(ctx context.Context, addresses []string) error {
 	if len(addresses) > 0 {
 		subsets = []corev1.EndpointSubset{subset}
 	}
-	current, err := endpoints.Get(ctx, ServiceName, cached)
+	current, err := endpoints.Get(ctx, ServiceName, read)
 	if apierrors.IsNotFound(err) {
 		_, err = endpoints.Create(ctx, &corev1.Endpoints{
 			ObjectMeta: metav1.ObjectMeta{
@@ -139,10 +139,10 @@ func (k *Keeper) writeEndpoints(ctx context.Context, addresses []string) error {
 	return err
 }
 
-func (k *Keeper) writeSlice(ctx context.Context, addresses []string) error {
+func (k *Keeper) writeSlice(ctx context.Context, addresses []string, read metav1.GetOptions) error {
 	slices := k.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault)
 	wanted := k.slice(addresses)
-	current, err := slices.Get(ctx, ServiceName, cached)
+	current, err := slices.Get(ctx, ServiceName, read)
 	if apierrors.IsNotFound(err) {
 		_, err = slices.Create(ctx, wanted, metav1.CreateOptions{})
 		return unlessExists(err)
