@@ -27,6 +27,8 @@ import (
 
 const (
 	dnsPort = 53
+	// dnsHealthPort is where CoreDNS has its metrics.
+	dnsHealthPort = 9153
 	// addressSweep is how often addresses of sandboxes that are gone are
 	// looked for.
 	addressSweep = 5 * time.Minute
@@ -78,7 +80,8 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	})
 	g.Go(func() error {
 		return dns.Run(ctx, cfg, dns.Config{
-			Listen: netip.AddrPortFrom(net.Gateway(), dnsPort), Domain: o.ClusterDomain, NodeName: o.NodeName, ResolvConf: o.ResolvConf,
+			Listen: netip.AddrPortFrom(net.Gateway(), dnsPort), Health: netip.AddrPortFrom(net.Gateway(), dnsHealthPort),
+			Domain: o.ClusterDomain, NodeName: o.NodeName, ResolvConf: o.ResolvConf,
 		})
 	})
 	g.Go(func() error {

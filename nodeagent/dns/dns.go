@@ -22,6 +22,9 @@ import (
 type Config struct {
 	// Listen is where pods reach the server: port 53 of the gateway's address.
 	Listen netip.AddrPort
+	// Health is where /health, /ready and /metrics are answered over HTTP. The
+	// default is nowhere.
+	Health netip.AddrPort
 	// Domain of the cluster. The default is cluster.local.
 	Domain string
 	// NodeName names the EndpointSlice and owns it.
@@ -67,13 +70,15 @@ func Run(ctx context.Context, cfg *rest.Config, c Config) error {
 	out := newForwarder(c)
 	defer out.close()
 	names.Next = out
-	s, err := listen(ctx, c.Listen, newHandler(names))
+	s, err := listen(ctx, c.Listen, newHandler(names, &out.loops))
 	if err != nil {
 		return err
 	}
+	health := listenHealth(ctx, c.Health)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.serve(ctx) })
 	g.Go(func() error { return out.follow(ctx) })
+	g.Go(func() error { return serveHealth(ctx, health, names.ready) })
 	g.Go(func() error {
 		if allowed(ctx, client) {
 			names.run(ctx)

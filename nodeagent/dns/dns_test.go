@@ -3,6 +3,9 @@ package dns
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -254,7 +257,7 @@ func TestQueriesWaitForTheCaches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := listen(t.Context(), serverAddress, newHandler(n))
+	s, err := listen(t.Context(), serverAddress, newHandler(n, &loops{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,6 +279,88 @@ func TestServesAgainAfterStop(t *testing.T) {
 			waitFor(t, "mysql.default.svc.cluster.local", dns.TypeA, "NOERROR\nmysql.default.svc.cluster.local. 30 IN A 10.96.0.7")
 		})
 	}
+}
+
+// TestServersThatLoopAreLeftOut has a name server that asks ours again, and one that answers.
+func TestServersThatLoopAreLeftOut(t *testing.T) {
+	back := &dns.Server{Addr: "127.0.0.3:53", Net: "udp", Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		if m, err := dns.Exchange(r, serverAddress.String()); err == nil {
+			_ = w.WriteMsg(m)
+		}
+	})}
+	started := make(chan struct{})
+	back.NotifyStartedFunc = func() { close(started) }
+	go func() { _ = back.ListenAndServe() }()
+	<-started
+	defer func() { _ = back.Shutdown() }()
+	serveUpstream(t)
+	loop, good := netip.MustParseAddrPort("127.0.0.3:53"), netip.MustParseAddrPort("127.0.0.2:53")
+	f := newForwarder(Config{Upstreams: []netip.AddrPort{loop, good}})
+	defer f.close()
+	n, err := newClusterNames(t.Context(), api{fake.NewClientset(clusterObjects()...)}.config(), "cluster.local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Next = f
+	s, err := listen(t.Context(), serverAddress, newHandler(n, &f.loops))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.serve(ctx) }()
+	defer func() { cancel(); <-done }()
+	if err := f.follow(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.upstreams(); !slices.Equal(got, []netip.AddrPort{good}) {
+		t.Errorf("asks %v, want only the one that does not ask back", got)
+	}
+	waitFor(t, "www.example.com", dns.TypeA, "NOERROR\nwww.example.com. 30 IN A 192.0.2.80")
+}
+
+func TestHealth(t *testing.T) {
+	at := netip.MustParseAddrPort("127.0.0.1:9153")
+	start(t, Config{Upstreams: []netip.AddrPort{}, Health: at}, clusterObjects()...)
+	for path, want := range map[string]string{"/health": "200 OK", "/ready": "200 OK", "/metrics": "200 # HELP coredns_", "/other": "404 "} {
+		if got := fetch(t, "http://"+at.String()+path); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	if got := fetch(t, "http://"+at.String()+"/metrics"); strings.Contains(got, "\ngo_") {
+		t.Error("the metrics of the whole process are shown to pods")
+	}
+}
+
+func TestNotReadyBeforeTheCaches(t *testing.T) {
+	ready := make(chan struct{})
+	h := healthHandler(ready)
+	ask := func() int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/ready", nil))
+		return w.Code
+	}
+	if got := ask(); got != http.StatusServiceUnavailable {
+		t.Errorf("before: %d", got)
+	}
+	close(ready)
+	if got := ask(); got != http.StatusOK {
+		t.Errorf("after: %d", got)
+	}
+}
+
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d %s", r.StatusCode, body)
 }
 
 func TestHostServers(t *testing.T) {

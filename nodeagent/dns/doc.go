@@ -11,7 +11,7 @@
 //
 // # What it owns
 //
-// UDP and TCP port Config.Listen, and the EndpointSlice kube-system/
+// UDP and TCP port Config.Listen, TCP port Config.Health, and the EndpointSlice kube-system/
 // kube-dns-<node> of the Service kube-dns, which is there from the moment this
 // node can answer. The slice belongs to the Node object and goes with it. The
 // Service itself, without a selector and with internalTrafficPolicy Local, is
@@ -22,14 +22,17 @@
 // They go to the name servers of the host's resolv.conf, save those on loopback
 // addresses, which would mean a pod's own loopback, or this very server. Where
 // systemd-resolved is such a one, its own upstream servers are taken. The file
-// is read again when it changes. Without any server left, the answer is at once
+// is read again when it changes, and servers that ask this one again (loops) are
+// left out. Without any server left, the answer is at once
 // that the name does not exist.
 //
 // # Differences from Kubernetes
 //
 // One server per node rather than a Deployment. As with the usual Corefile:
 // pods insecure, TTL of 30 seconds, reverse zones fall through. NS queries for
-// the cluster's zone have no records. There is no HTTP health or ready endpoint:
-// a port on 0.0.0.0 that a pod on the host network might want is not taken; the
-// slice says whether the server is ready. Only IPv4 is listened on.
+// the cluster's zone have no records. /health, /ready and /metrics share one port,
+// CoreDNS's for metrics, on the gateway's address: pods on the host network want
+// 8080. A name server of the host that asks this one again is left out and named
+// in the log, where CoreDNS's plugin loop would end the process. Only IPv4 is
+// listened on.
 package dns

@@ -27,8 +27,10 @@ const followInterval = 10 * time.Second
 // forwarder answers what is not of the cluster. It is safe for concurrent use.
 type forwarder struct {
 	config Config
+	loops  loops
 
-	mu      sync.RWMutex
+	mu sync.RWMutex
+	// servers are asked: all that were wanted, save those that lead back here.
 	servers []netip.AddrPort
 	// chain is the cache with the forward plugin behind it, nil without servers.
 	// Both are made anew when the servers change: another network may have other
@@ -64,8 +66,11 @@ func (f *forwarder) upstreams() []netip.AddrPort {
 	return f.servers
 }
 
-// follow reads resolv.conf again when it changes, until ctx ends.
+// follow leaves out servers that lead back here, and reads resolv.conf again
+// when it changes, until ctx ends.
 func (f *forwarder) follow(ctx context.Context) error {
+	followed := f.upstreams()
+	f.leaveOutLoops(ctx, followed)
 	if f.config.Upstreams != nil {
 		return nil
 	}
@@ -77,11 +82,23 @@ func (f *forwarder) follow(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if servers := f.wanted(); !slices.Equal(servers, f.upstreams()) {
+		if servers := f.wanted(); !slices.Equal(servers, followed) {
 			klog.FromContext(ctx).Info("Following a change of the host's name servers", "upstreams", servers)
+			followed = servers
 			f.use(servers)
+			f.leaveOutLoops(ctx, servers)
 		}
 	}
+}
+
+func (f *forwarder) leaveOutLoops(ctx context.Context, servers []netip.AddrPort) {
+	looping := f.loops.probe(ctx, servers)
+	if len(looping) == 0 {
+		return
+	}
+	klog.FromContext(ctx).Info("Not asking name servers that ask this one again; name others in the resolver configuration",
+		"servers", looping, "resolvConf", f.config.ResolvConf)
+	f.use(slices.DeleteFunc(slices.Clone(servers), func(s netip.AddrPort) bool { return slices.Contains(looping, s) }))
 }
 
 func (f *forwarder) wanted() []netip.AddrPort {

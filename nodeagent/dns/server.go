@@ -20,12 +20,15 @@ import (
 
 // handler passes queries to the plugins and turns their result codes into
 // answers.
-type handler struct{ chain plugin.Handler }
+type handler struct {
+	chain plugin.Handler
+	loops *loops
+}
 
 // newHandler also lets the plugin look up, through the same chain, where an
 // ExternalName leads.
-func newHandler(names clusterNames) *handler {
-	h := &handler{chain: names}
+func newHandler(names clusterNames, l *loops) *handler {
+	h := &handler{chain: names, loops: l}
 	names.Upstream = h
 	return h
 }
@@ -43,6 +46,10 @@ func (h *handler) serve(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 		return
 	}
 	if r.Question[0].Qclass != dns.ClassINET {
+		refuse(w, r, dns.RcodeRefused)
+		return
+	}
+	if h.loops.notice(r) {
 		refuse(w, r, dns.RcodeRefused)
 		return
 	}

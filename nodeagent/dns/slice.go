@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -131,13 +132,21 @@ func (p *publisher) slice(node types.UID) *discoveryv1.EndpointSlice {
 			NodeName:   new(p.config.NodeName),
 			Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
 		}},
-		Ports: []discoveryv1.EndpointPort{
-			p.port("dns", corev1.ProtocolUDP),
-			p.port("dns-tcp", corev1.ProtocolTCP),
-		},
+		Ports: p.ports(),
 	}
 }
 
-func (p *publisher) port(name string, protocol corev1.Protocol) discoveryv1.EndpointPort {
-	return discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: new(int32(p.config.Listen.Port()))}
+func (p *publisher) ports() []discoveryv1.EndpointPort {
+	ports := []discoveryv1.EndpointPort{
+		port("dns", corev1.ProtocolUDP, p.config.Listen),
+		port("dns-tcp", corev1.ProtocolTCP, p.config.Listen),
+	}
+	if p.config.Health.IsValid() {
+		ports = append(ports, port("metrics", corev1.ProtocolTCP, p.config.Health))
+	}
+	return ports
+}
+
+func port(name string, protocol corev1.Protocol, at netip.AddrPort) discoveryv1.EndpointPort {
+	return discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: new(int32(at.Port()))}
 }

@@ -64,7 +64,7 @@ var rules = []rule{
 			"k8s.io/client-go", "k8s.io/cri-api", "k8s.io/cri-client", "k8s.io/cri-streaming", "k8s.io/kubelet", "k8s.io/component-base",
 			"k8s.io/component-helpers", "k8s.io/apiserver", // the authentication and authorization of its own API
 			"github.com/containerd/...", "github.com/opencontainers/...", "github.com/distribution/reference", "google.golang.org/grpc",
-			"google.golang.org/protobuf", "sigs.k8s.io/knftables", "github.com/vishvananda/...", "github.com/coredns/...", "github.com/miekg/dns",
+			"google.golang.org/protobuf", "sigs.k8s.io/knftables", "github.com/vishvananda/...", "github.com/coredns/...", "github.com/miekg/dns", "github.com/prometheus/...",
 		},
 		never: slices.Concat([]string{"k8s.io/kube-aggregator", "go.etcd.io/etcd/server/v3"}, loops),
 	},
