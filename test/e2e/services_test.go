@@ -240,6 +240,9 @@ spec:
 	if out, err := n.ask("resolve", "A", "no-such-name"); err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("a name that is not there: %q, %v", out, err)
 	}
+	if out, err := n.ask("get", "http://kube-dns.kube-system:9153/ready"); err != nil || out != "OK" {
+		t.Errorf("the name server's readiness: %q, %v", out, err)
+	}
 	if conf := n.exec("client", "cat", "/etc/resolv.conf"); !strings.Contains(conf, "search "+domain+" svc.cluster.local cluster.local") || !strings.Contains(conf, "ndots:5") {
 		t.Errorf("resolv.conf:\n%s", conf)
 	}
