@@ -36,6 +36,7 @@ var (
 var rules = []rule{
 	{
 		folder: "apis",
+		direct: []string{"k8s.io/component-helpers"}, // what a pod requests
 		never:  slices.Concat(serving, nodes, loops, []string{"k8s.io/client-go", "k8s.io/apiserver"}),
 	},
 	{
@@ -49,7 +50,7 @@ var rules = []rule{
 		never: slices.Concat(nodes, loops),
 	},
 	{
-		folder: "controllers",
+		folder: "controllers", own: []string{"apis/quota", "apis/pod", "apis/resource"},
 		direct: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers", "k8s.io/endpointslice", "github.com/robfig/cron/v3"},
 		never:  slices.Concat(serving, nodes),
 	},
@@ -70,7 +71,7 @@ var rules = []rule{
 	},
 	{
 		folder: "cluster", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent"},
-		direct: []string{"k8s.io/client-go", "k8s.io/apiserver", "k8s.io/component-base", "github.com/vishvananda/netlink", "github.com/fsnotify/fsnotify"},
+		direct: []string{"k8s.io/client-go", "k8s.io/apiserver", "k8s.io/component-base", "github.com/vishvananda/netlink", "github.com/fsnotify/fsnotify", "go.etcd.io/..."},
 	},
 	{
 		folder: "cmd/coracle", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "cluster"},
