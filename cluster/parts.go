@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -68,6 +69,7 @@ func apiserverPart() Part {
 
 func controllersPart() Part {
 	var client clientFlags
+	var rootCA string
 	o := controllers.Options{}
 	return Part{
 		Name:  "controllers",
@@ -77,6 +79,9 @@ func controllersPart() Part {
 			fs.StringSliceVar(&o.Controllers, "controllers", []string{"*"}, "Controllers to run: * is all, NAME one of them, -NAME all but that one; known are "+fmt.Sprint(controllers.Names()))
 			fs.BoolVar(&o.LeaderElect, "leader-elect", true, "Wait until no other process runs them")
 			fs.DurationVar(&o.NodeMonitorGracePeriod, "node-monitor-grace-period", 0, "How long a node may be silent before it counts as unreachable (default 50s)")
+			fs.TextVar(&o.ClusterCIDR, "cluster-cidr", o.ClusterCIDR, "Address range of pods, divided among the nodes (default: nodes have theirs from elsewhere)")
+			fs.IntVar(&o.NodeCIDRMaskSize, "node-cidr-mask-size", 0, "Length of a node's part of --cluster-cidr (default 24, for IPv6 64)")
+			fs.StringVar(&rootCA, "root-ca-file", "", "Authorities that pods shall trust (default: those of the kubeconfig)")
 			fs.StringVar(&o.MetricsAddress, "metrics-bind-address", "", "Address that serves metrics (default: none)")
 			fs.StringVar(&o.HealthAddress, "health-probe-bind-address", "", "Address that serves /healthz and /readyz (default: none)")
 		},
@@ -84,6 +89,11 @@ func controllersPart() Part {
 			cfg, err := client.config()
 			if err != nil {
 				return err
+			}
+			if rootCA != "" {
+				if o.RootCA, err = os.ReadFile(rootCA); err != nil {
+					return fmt.Errorf("reading --root-ca-file: %w", err)
+				}
 			}
 			return controllers.Run(ctx, cfg, o)
 		},
