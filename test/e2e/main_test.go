@@ -22,6 +22,7 @@ var suite struct {
 	coracle    string // the binary
 	name       string // the cluster's name
 	kubeconfig string
+	images     string // a folder of image archives
 	config     *rest.Config
 	client     kubernetes.Interface
 }
@@ -55,6 +56,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	suite.kubeconfig = filepath.Join(dir, "kubeconfig")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
+	suite.images = dir
 	archives, err := buildImages(ctx, dir)
 	if err != nil {
 		return 1, err
