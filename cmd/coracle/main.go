@@ -1,6 +1,6 @@
 // Command coracle is a whole Kubernetes: every part of it, and the commands to run it.
 //
-// Under the name kubectl it is kubectl.
+// Under the name kubectl it is kubectl, and under kube-apiserver and etcd what envtest needs.
 package main
 
 import (
@@ -29,12 +29,20 @@ func main() {
 	// gRPC tells of every attempt to connect; what matters of them comes back as an error.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := newCommand().ExecuteContext(ctx)
+	err := run(ctx, filepath.Base(os.Args[0]), os.Args[1:])
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
+}
+
+// run is what the binary is under the given name.
+func run(ctx context.Context, name string, args []string) error {
+	if program := cluster.EnvtestProgram(name); program != nil {
+		return program(ctx, args)
+	}
+	return newCommand().ExecuteContext(ctx)
 }
 
 func newCommand() *cobra.Command {
@@ -61,7 +69,7 @@ one process, with containers on a containerd of its own.
 			c.AddCommand(sub)
 		}
 	}
-	in("cluster", newUp(), newDown(), newReset(), newStatus(), newLogs(), newCheck(), newImage(), newKubectl())
+	in("cluster", newUp(), newDown(), newReset(), newStatus(), newLogs(), newCheck(), newImage(), newKubectl(), newEnvtestAssets())
 	in("parts", newParts()...)
 	c.AddCommand(newVersion())
 	return c
