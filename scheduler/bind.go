@@ -28,37 +28,39 @@ func (s *scheduler) bind(ctx context.Context, item *queue.Item, node string) {
 		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
 	}, metav1.CreateOptions{})
 	if err == nil {
-		s.recorder.Eventf(p, nil, corev1.EventTypeNormal, reasonScheduled, "Binding", "Successfully assigned %s/%s to %s", p.Namespace, p.Name, node)
+		s.of(p).recorder.Eventf(p, nil, corev1.EventTypeNormal, reasonScheduled, "Binding", "Successfully assigned %s/%s to %s", p.Namespace, p.Name, node)
 		klog.FromContext(ctx).V(2).Info("Bound pod", "pod", klog.KObj(p), "node", node, "attempts", item.Attempts)
 		return
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	s.unbind(item)
-	if !apierrors.IsNotFound(err) {
+	if s.unbind(item) && !apierrors.IsNotFound(err) {
 		s.report(ctx, p, corev1.PodReasonSchedulerError, fmt.Sprintf("binding rejected: %v", err), nil)
 	}
 }
 
-// unbind takes back an assumption, unless it has become true: a binding whose answer got lost shows in the watch.
-func (s *scheduler) unbind(item *queue.Item) {
+// unbind takes back an assumption, unless it has become true: a binding whose answer got lost shows in the watch. It
+// tells whether it did.
+func (s *scheduler) unbind(item *queue.Item) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, assumed := s.cluster.Placed(item.Pod.UID)
 	if n == nil || !assumed {
-		return
+		return false
 	}
+	s.release(item.Pod.UID)
 	s.cluster.RemovePod(item.Pod.UID)
 	s.queue.Failed(item, s.Clock.Now())
-	s.roomOn(n)
+	s.roomOn(n, item.Pod)
 	s.signal()
+	return true
 }
 
 // report tells of a pod that could not be placed, by an event and in its status. A nominated node of nil leaves that
 // field of the status alone.
 func (s *scheduler) report(ctx context.Context, p *corev1.Pod, reason, message string, nominated *string) {
-	s.recorder.Eventf(p, nil, corev1.EventTypeWarning, reasonFailedScheduling, "Scheduling", "%s", message)
+	s.of(p).recorder.Eventf(p, nil, corev1.EventTypeWarning, reasonFailedScheduling, "Scheduling", "%s", message)
 	klog.FromContext(ctx).V(2).Info("Pod is unschedulable", "pod", klog.KObj(p), "message", message)
 	s.setStatus(ctx, p, reason, message, nominated)
 }

@@ -22,7 +22,8 @@ const reasonPreempted = "Preempted"
 // failed decides, with the lock held, what follows for a pod that fits nowhere, and returns what is to be written.
 func (s *scheduler) failed(ctx context.Context, item *queue.Item, f *framework.Failure) func() {
 	p := item.Pod
-	preemption, why := framework.Preempt(s.Plugins, s.cluster, p, f, s.start)
+	pr := s.of(p.Pod)
+	preemption, why := framework.Preempt(pr.Plugins, s.cluster, p, f, s.start, pr.Candidates)
 	f.After = why
 	var nominated *string
 	var outbid []*snapshot.Pod
@@ -56,23 +57,23 @@ func (s *scheduler) evict(ctx context.Context, p *corev1.Pod, preemption *framew
 		if v.DeletionTimestamp != nil {
 			continue
 		}
-		if err := s.evictOne(ctx, v.Pod); err != nil {
+		if err := s.evictOne(ctx, p, v.Pod); err != nil {
 			if ctx.Err() == nil && !apierrors.IsNotFound(err) {
 				klog.FromContext(ctx).Error(err, "Preempting", "pod", klog.KObj(p), "victim", klog.KObj(v.Pod))
 			}
 			continue
 		}
 		klog.FromContext(ctx).Info("Preempted pod", "victim", klog.KObj(v.Pod), "for", klog.KObj(p), "node", preemption.Node)
-		s.recorder.Eventf(v.Pod, p, corev1.EventTypeNormal, reasonPreempted, "Preempting", "Preempted by pod %v on node %v", p.UID, preemption.Node)
+		s.of(p).recorder.Eventf(v.Pod, p, corev1.EventTypeNormal, reasonPreempted, "Preempting", "Preempted by pod %v on node %v", p.UID, preemption.Node)
 	}
 }
 
-func (s *scheduler) evictOne(ctx context.Context, v *corev1.Pod) error {
+func (s *scheduler) evictOne(ctx context.Context, p, v *corev1.Pod) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": v.UID},
 		"status": map[string]any{"conditions": []corev1.PodCondition{{
 			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: corev1.PodReasonPreemptionByScheduler,
-			Message:            s.SchedulerName + ": preempting to accommodate a higher priority pod",
+			Message:            p.Spec.SchedulerName + ": preempting to accommodate a higher priority pod",
 			ObservedGeneration: v.Generation, LastTransitionTime: metav1.NewTime(s.Clock.Now()),
 		}}},
 	})

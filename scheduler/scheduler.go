@@ -1,14 +1,19 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -22,14 +27,32 @@ import (
 	"coracle.dev/coracle/scheduler/snapshot"
 )
 
+// Profile is a way to schedule, that pods choose by its name.
+type Profile struct {
+	SchedulerName string
+	// Plugins are the rules, in order.
+	Plugins []framework.Plugin
+	// NodesToScore is the percentage of nodes after which the search for fitting ones ends. 0 depends on the number
+	// of nodes: all of up to 100, fewer of more.
+	NodesToScore int
+	// Candidates bounds the search for a preemption. The zero value is kube-scheduler's default.
+	Candidates framework.Candidates
+}
+
 // Options are the choices that a scheduler leaves open. The zero value is the scheduler of a usual cluster.
 type Options struct {
-	// SchedulerName is the name by which pods choose this scheduler. Empty is "default-scheduler".
+	// SchedulerName is the name by which pods choose this scheduler, if Profiles is empty. Empty is
+	// "default-scheduler".
 	SchedulerName string
+	// Profiles are the ways to schedule. Nil is one of SchedulerName with plugin.Default.
+	Profiles []Profile
+	// InitialBackoff and MaxBackoff bound the time after which a pod that could not be placed is tried again. 0 is 1 s
+	// and 10 s.
+	InitialBackoff, MaxBackoff time.Duration
+	// BindTimeout is how long a pod may wait for its volumes to be bound before it is tried again. 0 is 10 minutes.
+	BindTimeout time.Duration
 	// LeaderElect makes it wait for the lease kube-system/kube-scheduler, for clusters with several servers.
 	LeaderElect bool
-	// Plugins are the rules, in order. Nil is plugin.Default.
-	Plugins []framework.Plugin
 	// Binders is how many bindings are written at once. 0 is 64.
 	Binders int
 	// Clock tells the time. Nil is the machine's.
@@ -42,9 +65,12 @@ func (o Options) complete() Options {
 	if o.SchedulerName == "" {
 		o.SchedulerName = corev1.DefaultSchedulerName
 	}
-	if o.Plugins == nil {
-		o.Plugins = plugin.Default()
+	if o.Profiles == nil {
+		o.Profiles = []Profile{{SchedulerName: o.SchedulerName, Plugins: plugin.Default()}}
 	}
+	o.InitialBackoff = cmp.Or(o.InitialBackoff, queue.InitialBackoff)
+	o.MaxBackoff = cmp.Or(o.MaxBackoff, queue.MaxBackoff)
+	o.BindTimeout = cmp.Or(o.BindTimeout, 10*time.Minute)
 	if o.Binders == 0 {
 		o.Binders = 64
 	}
@@ -61,7 +87,7 @@ func (o Options) complete() Options {
 type scheduler struct {
 	Options
 	client   kubernetes.Interface
-	recorder events.EventRecorder
+	profiles map[string]*profile // by scheduler name
 	binders  errgroup.Group
 	wake     chan struct{} // holds a token when the queue may have something to hand out
 
@@ -70,7 +96,17 @@ type scheduler struct {
 	queue   *queue.Queue
 	start   int      // where the search for nodes goes on
 	writes  []func() // what handlers want written; they must not wait for it themselves
+	takers  map[types.UID]*taker
 }
+
+// profile is a Profile at work.
+type profile struct {
+	Profile
+	recorder events.EventRecorder // speaks in the profile's name
+}
+
+// of is the profile that a pod has chosen.
+func (s *scheduler) of(p *corev1.Pod) *profile { return s.profiles[p.Spec.SchedulerName] }
 
 // Run schedules pods until ctx ends. It returns an error if it cannot begin, or has lost the lease.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
@@ -91,7 +127,9 @@ func (s *scheduler) run(ctx context.Context) error {
 		return fmt.Errorf("recording events: %w", err)
 	}
 	defer broadcaster.Shutdown()
-	s.recorder = broadcaster.NewRecorder(scheme.Scheme, s.SchedulerName)
+	for name, pr := range s.profiles {
+		pr.recorder = broadcaster.NewRecorder(scheme.Scheme, name)
+	}
 
 	synced, stop, err := s.watch(ctx)
 	if err != nil {
@@ -101,7 +139,7 @@ func (s *scheduler) run(ctx context.Context) error {
 	if !synced() {
 		return nil // ctx ended first
 	}
-	klog.FromContext(ctx).Info("Scheduling", "schedulerName", s.SchedulerName)
+	klog.FromContext(ctx).Info("Scheduling", "profiles", slices.Sorted(maps.Keys(s.profiles)))
 	s.loop(ctx)
 	return s.binders.Wait()
 }
@@ -109,7 +147,11 @@ func (s *scheduler) run(ctx context.Context) error {
 func newScheduler(client kubernetes.Interface, o Options) *scheduler {
 	s := &scheduler{
 		Options: o.complete(), client: client, wake: make(chan struct{}, 1),
-		cluster: snapshot.NewCluster(), queue: queue.New(),
+		cluster: snapshot.NewCluster(), profiles: map[string]*profile{}, takers: map[types.UID]*taker{},
+	}
+	s.queue = queue.New(s.InitialBackoff, s.MaxBackoff)
+	for _, p := range s.Profiles {
+		s.profiles[p.SchedulerName] = &profile{Profile: p}
 	}
 	s.binders.SetLimit(s.Binders)
 	return s
@@ -160,15 +202,44 @@ func (s *scheduler) scheduleOne(ctx context.Context) (after func(), next time.Ti
 	}
 	now := s.Clock.Now()
 	s.queue.Flush(now)
+	if late := s.late(ctx, now); late != nil {
+		return late, next
+	}
 	item := s.queue.Pop(now)
 	if item == nil {
-		return nil, s.queue.Next()
+		return nil, earliest(s.queue.Next(), s.nextLate())
 	}
-	result := framework.Schedule(s.Plugins, s.cluster, item.Pod, framework.Choice{Tie: s.Tie, Start: s.start})
+	return s.decide(ctx, item), next
+}
+
+// decide places a pod, with the lock held, and returns what is to be written.
+func (s *scheduler) decide(ctx context.Context, item *queue.Item) func() {
+	pr := s.of(item.Pod.Pod)
+	result := framework.Schedule(pr.Plugins, s.cluster, item.Pod, framework.Choice{Tie: s.Tie, Start: s.start, Percent: pr.NodesToScore})
 	s.start += result.Looked
-	if result.Node != "" {
-		s.cluster.Assume(item.Pod, result.Node)
-		return func() { s.bind(ctx, item, result.Node) }, next
+	if result.Node == "" {
+		return s.failed(ctx, item, result.Failure)
 	}
-	return s.failed(ctx, item, result.Failure), next
+	reservations, status := framework.Reserve(pr.Plugins, s.cluster, item.Pod, result.Node)
+	if status != nil {
+		s.queue.Failed(item, s.Clock.Now())
+		return func() {
+			s.report(ctx, item.Pod.Pod, corev1.PodReasonSchedulerError, strings.Join(status.Reasons, ", "), nil)
+		}
+	}
+	s.cluster.Assume(item.Pod, result.Node)
+	if len(reservations) == 0 {
+		return func() { s.bind(ctx, item, result.Node) }
+	}
+	t := &taker{item: item, node: result.Node, reservations: reservations, due: s.Clock.Now().Add(s.BindTimeout)}
+	s.takers[item.Pod.UID] = t
+	return func() { s.settle(ctx, t) }
+}
+
+// earliest is the earlier of two times, of which a zero one is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -326,3 +326,15 @@ func TestMany(t *testing.T) {
 		}
 	}
 }
+
+// awaitObject asks until check is content.
+func awaitObject(t testing.TB, what string, check func(context.Context) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for tick := time.NewTicker(10 * time.Millisecond); !check(ctx); <-tick.C {
+		if ctx.Err() != nil {
+			t.Fatalf("there never was %s", what)
+		}
+	}
+}

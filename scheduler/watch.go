@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -33,12 +34,16 @@ func (s *scheduler) watch(ctx context.Context) (synced func() bool, stop func(),
 		handler  cache.ResourceEventHandlerFuncs
 	}{
 		"pods":                   {pods, s.podHandler(ctx)},
-		"nodes":                  {factory.Core().V1().Nodes().Informer(), s.nodeHandler()},
+		"nodes":                  {factory.Core().V1().Nodes().Informer(), s.nodeHandler(ctx)},
 		"namespaces":             {factory.Core().V1().Namespaces().Informer(), s.namespaceHandler()},
 		"services":               {factory.Core().V1().Services().Informer(), s.serviceHandler()},
-		"persistentvolumeclaims": {factory.Core().V1().PersistentVolumeClaims().Informer(), s.claimHandler()},
-		"persistentvolumes":      {factory.Core().V1().PersistentVolumes().Informer(), s.volumeHandler()},
-		"storageclasses":         {factory.Storage().V1().StorageClasses().Informer(), s.classHandler()},
+		"persistentvolumeclaims": {factory.Core().V1().PersistentVolumeClaims().Informer(), s.claimHandler(ctx)},
+		"persistentvolumes":      {factory.Core().V1().PersistentVolumes().Informer(), s.volumeHandler(ctx)},
+		"storageclasses":         {factory.Storage().V1().StorageClasses().Informer(), volumeRule(s, s.cluster.SetClass, func(o *storagev1.StorageClass) { s.cluster.RemoveClass(o.Name) })},
+		"csidrivers":             {factory.Storage().V1().CSIDrivers().Informer(), volumeRule(s, s.cluster.SetDriver, func(o *storagev1.CSIDriver) { s.cluster.RemoveDriver(o.Name) })},
+		"csinodes":               {factory.Storage().V1().CSINodes().Informer(), volumeRule(s, s.cluster.SetCSINode, func(o *storagev1.CSINode) { s.cluster.RemoveCSINode(o.Name) })},
+		"csistoragecapacities":   {factory.Storage().V1().CSIStorageCapacities().Informer(), volumeRule(s, s.cluster.SetCapacity, func(o *storagev1.CSIStorageCapacity) { s.cluster.RemoveCapacity(o.Namespace, o.Name) })},
+		"volumeattachments":      {factory.Storage().V1().VolumeAttachments().Informer(), volumeRule(s, s.cluster.SetAttachment, s.cluster.RemoveAttachment)},
 		"poddisruptionbudgets":   {factory.Policy().V1().PodDisruptionBudgets().Informer(), s.budgetHandler()},
 		"replicationcontrollers": {factory.Core().V1().ReplicationControllers().Informer(), s.ownerHandler("ReplicationController")},
 		"replicasets":            {factory.Apps().V1().ReplicaSets().Informer(), s.ownerHandler("ReplicaSet")},
@@ -108,19 +113,22 @@ func on[T any](s *scheduler, set func(old, o T), remove func(T)) cache.ResourceE
 	}
 }
 
-func (s *scheduler) nodeHandler() cache.ResourceEventHandlerFuncs {
+func (s *scheduler) nodeHandler(ctx context.Context) cache.ResourceEventHandlerFuncs {
 	return on(s, func(_, o *corev1.Node) {
 		n, old := s.cluster.SetNode(o)
 		if event := nodeEvent(old, o); event != 0 {
-			s.happened(event, n)
+			s.happened(framework.Change{Event: event, Node: n})
 		}
-	}, func(o *corev1.Node) { s.cluster.RemoveNode(o.Name) })
+	}, func(o *corev1.Node) {
+		s.cluster.RemoveNode(o.Name)
+		s.review(ctx)
+	})
 }
 
 func (s *scheduler) namespaceHandler() cache.ResourceEventHandlerFuncs {
 	return on(s, func(_, o *corev1.Namespace) {
 		if s.cluster.SetNamespace(o.Name, o.Labels) {
-			s.happened(framework.NamespaceChanged, nil)
+			s.happened(framework.Change{Event: framework.NamespaceChanged})
 		}
 	}, func(o *corev1.Namespace) { s.cluster.RemoveNamespace(o.Name) })
 }
@@ -135,27 +143,6 @@ func (s *scheduler) budgetHandler() cache.ResourceEventHandlerFuncs {
 	return on(s,
 		func(_, o *policyv1.PodDisruptionBudget) { s.cluster.SetBudget(budget(o)) },
 		func(o *policyv1.PodDisruptionBudget) { s.cluster.RemoveBudget(o.Namespace, o.Name) })
-}
-
-func (s *scheduler) claimHandler() cache.ResourceEventHandlerFuncs {
-	return on(s, func(_, o *corev1.PersistentVolumeClaim) {
-		s.cluster.SetClaim(o)
-		s.happened(framework.VolumeChanged, nil)
-	}, func(o *corev1.PersistentVolumeClaim) { s.cluster.RemoveClaim(o.Namespace, o.Name) })
-}
-
-func (s *scheduler) volumeHandler() cache.ResourceEventHandlerFuncs {
-	return on(s, func(_, o *corev1.PersistentVolume) {
-		s.cluster.SetVolume(o)
-		s.happened(framework.VolumeChanged, nil)
-	}, func(o *corev1.PersistentVolume) { s.cluster.RemoveVolume(o.Name) })
-}
-
-func (s *scheduler) classHandler() cache.ResourceEventHandlerFuncs {
-	return on(s, func(_, o *storagev1.StorageClass) {
-		s.cluster.SetClass(o)
-		s.happened(framework.VolumeChanged, nil)
-	}, func(o *storagev1.StorageClass) { s.cluster.RemoveClass(o.Name) })
 }
 
 func (s *scheduler) ownerHandler(kind string) cache.ResourceEventHandlerFuncs {
@@ -174,7 +161,7 @@ func (s *scheduler) podHandler(ctx context.Context) cache.ResourceEventHandlerFu
 			s.removePod(p)
 		case p.Spec.NodeName != "":
 			s.setBound(old, p)
-		case p.Spec.SchedulerName == s.SchedulerName:
+		case s.of(p) != nil:
 			s.setPending(ctx, old, p)
 		}
 	}, s.removePod)
@@ -182,9 +169,21 @@ func (s *scheduler) podHandler(ctx context.Context) cache.ResourceEventHandlerFu
 
 func (s *scheduler) removePod(p *corev1.Pod) {
 	s.queue.Remove(p.UID)
-	if n := s.cluster.RemovePod(p.UID); n != nil {
-		s.roomOn(n)
+	s.release(p.UID)
+	if n, pod := s.take(p.UID); n != nil {
+		s.roomOn(n, pod)
 	}
+}
+
+// take takes a pod off its node.
+func (s *scheduler) take(uid types.UID) (*snapshot.Node, *snapshot.Pod) {
+	n, _ := s.cluster.Placed(uid)
+	if n == nil {
+		return nil, nil
+	}
+	pod := n.Pods[uid]
+	s.cluster.RemovePod(uid)
+	return n, pod
 }
 
 // setBound takes in a pod that has its node.
@@ -195,10 +194,11 @@ func (s *scheduler) setBound(old, p *corev1.Pod) {
 	if before != nil {
 		had = before.Pods[p.UID]
 	}
+	delete(s.takers, p.UID) // what it took is as it was assumed
 	pod := s.cluster.SetPod(p)
 	event := podEvent(old, had, pod)
 	if n := s.cluster.Node(p.Spec.NodeName); n != nil && event != 0 {
-		s.happened(event, n)
+		s.happened(framework.Change{Event: event, Node: n, Pod: pod, Was: had})
 	}
 }
 
@@ -212,7 +212,7 @@ func (s *scheduler) setPending(ctx context.Context, old, p *corev1.Pod) {
 		return
 	}
 	pod := snapshot.NewPod(p)
-	gate := s.gate(pod)
+	gate := gate(s.of(p).Plugins, pod)
 	if gate != "" {
 		s.writes = append(s.writes, func() { s.setStatus(ctx, p, corev1.PodReasonSchedulingGated, gate, nil) })
 	}
@@ -223,9 +223,9 @@ func (s *scheduler) setPending(ctx context.Context, old, p *corev1.Pod) {
 	s.signal()
 }
 
-func (s *scheduler) gate(p *snapshot.Pod) string {
-	for i := range s.Plugins {
-		if gate := s.Plugins[i].Gate; gate != nil {
+func gate(plugins []framework.Plugin, p *snapshot.Pod) string {
+	for i := range plugins {
+		if gate := plugins[i].Gate; gate != nil {
 			if reason := gate(p); reason != "" {
 				return reason
 			}
@@ -235,31 +235,28 @@ func (s *scheduler) gate(p *snapshot.Pod) string {
 }
 
 // roomOn tells the queue that a pod has left a node.
-func (s *scheduler) roomOn(n *snapshot.Node) {
+func (s *scheduler) roomOn(n *snapshot.Node, p *snapshot.Pod) {
 	if n.Node != nil {
-		s.happened(framework.PodRemoved, n)
+		s.happened(framework.Change{Event: framework.PodRemoved, Node: n, Pod: p, Was: p})
 	}
 }
 
-// happened retries the pods to which an event gives hope. The node is the one that it is about, if any.
-func (s *scheduler) happened(e framework.Event, n *snapshot.Node) {
+// happened retries the pods to which a change gives hope.
+func (s *scheduler) happened(change framework.Change) {
 	moved := s.queue.Move(func(item *queue.Item) bool {
 		if item.Rejected == 0 {
 			return true
 		}
-		for i := range s.Plugins {
-			pl := &s.Plugins[i]
-			if !item.Rejected.Has(i) || pl.Wakes&e == 0 {
-				continue
-			}
-			if n == nil || !pl.Local || pl.Fits(s.cluster, item.Pod, n) {
+		plugins := s.of(item.Pod.Pod).Plugins
+		for i := range plugins {
+			if item.Rejected.Has(i) && plugins[i].Worth(s.cluster, item.Pod, change) {
 				return true
 			}
 		}
 		return false
 	}, s.Clock.Now())
 	if moved > 0 {
-		klog.V(4).InfoS("Retrying pods", "event", e, "pods", moved)
+		klog.V(4).InfoS("Retrying pods", "event", change.Event, "pods", moved)
 		s.signal()
 	}
 }

@@ -41,11 +41,36 @@ type Plugin struct {
 	Score  func(*snapshot.Cluster, *snapshot.Pod, []*snapshot.Node) []int64
 	Weight int64
 
-	// Wakes are the events after which a pod that this rule turned down is worth another try.
+	// Reserve notes in the cluster what a pod takes on the node that was chosen for it, besides room.
+	Reserve func(*snapshot.Cluster, *snapshot.Pod, *snapshot.Node) (*Reservation, *Status)
+
+	// Wakes are the events after which a pod that this rule turned down may be worth another try.
 	Wakes Event
+	// Hint tells whether one of them is. Nil is always.
+	Hint func(*snapshot.Cluster, *snapshot.Pod, Change) bool
 	// Local tells that Filter looks at the one node alone: an event about a node then wakes only pods that it
 	// would let onto that node.
 	Local bool
+}
+
+// Worth tells whether a pod that the rule turned down is worth another try after a change.
+func (pl *Plugin) Worth(c *snapshot.Cluster, p *snapshot.Pod, change Change) bool {
+	switch {
+	case pl.Wakes&change.Event == 0:
+		return false
+	case pl.Local && change.Node != nil:
+		return pl.Fits(c, p, change.Node)
+	}
+	return pl.Hint == nil || pl.Hint(c, p, change)
+}
+
+// Change is what happened, and to what. Fields that do not apply are nil.
+type Change struct {
+	Event Event
+	Node  *snapshot.Node // that the event is about, or on which the pod is
+	Pod   *snapshot.Pod  // that came, changed or went
+	Was   *snapshot.Pod  // the pod before it changed
+	Claim string         // namespace/name of the claim, of whichever kind
 }
 
 // Event is a set of things that happen in a cluster and can make room for a pod.
@@ -61,7 +86,10 @@ const (
 	PodLabels  // of a bound pod
 	PodRemoved // deleted, finished or made smaller
 	NamespaceChanged
-	VolumeChanged // claims, volumes and their classes
+	ClaimChanged  // a PersistentVolumeClaim
+	VolumeChanged // volumes, their classes and drivers
+	DeviceClaimChanged
+	DevicesChanged // slices and classes
 
 	NodeAny = NodeAdded | NodeAllocatable | NodeLabels | NodeTaints
 	Any     = ^Event(0)

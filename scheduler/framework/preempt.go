@@ -18,6 +18,13 @@ type Preemption struct {
 	violations int             // victims whose budget forbids it
 }
 
+// Candidates bounds how many preemptions are compared: a percentage of the nodes, and at least a number. 0 is 10 and 100.
+type Candidates struct{ Percent, Least int }
+
+func (c Candidates) of(nodes int) int {
+	return max(nodes*cmp.Or(c.Percent, 10)/100, cmp.Or(c.Least, minSearched))
+}
+
 // What preemption says of nodes that it cannot help with, as kube-scheduler says it.
 const (
 	reasonNotHelpful = "Preemption is not helpful for scheduling"
@@ -26,14 +33,14 @@ const (
 
 // Preempt finds the least harmful way to make room for a pod that fits nowhere. It returns nil and the reason, or a
 // preemption. The cluster is changed while Preempt works it out, and is as before when it returns.
-func Preempt(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, f *Failure, start int) (_ *Preemption, why string) {
+func Preempt(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, f *Failure, start int, bounds Candidates) (_ *Preemption, why string) {
 	if why := ineligible(c, p); why != "" {
 		return nil, "preemption: " + why
 	}
 	outcome := &Failure{Nodes: f.Nodes, ByNode: map[string]*Status{}, Absent: Never(reasonNotHelpful)}
 	nodes := candidates(c, f)
 	var found []*Preemption
-	most := max(len(nodes)/10, minSearched)
+	most := bounds.of(len(nodes))
 	for i := range nodes {
 		n := nodes[(start+i)%len(nodes)]
 		preemption, status := victims(plugins, c, p, n)

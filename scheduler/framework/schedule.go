@@ -14,6 +14,8 @@ type Choice struct {
 	// Start is where the search for nodes begins, modulo their number. It matters above minSearched nodes alone,
 	// where not all of them are looked at for each pod.
 	Start int
+	// Percent of the nodes is enough to look at, if so many fit. 0 is less the more nodes there are.
+	Percent int
 }
 
 // Result is a decision.
@@ -38,7 +40,7 @@ func Schedule(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, choice Cho
 			return Result{Node: n.Name, Looked: 1, Fitting: 1}
 		}
 	}
-	fitting, looked := search(filters, c, p, nodes, choice.Start, failure)
+	fitting, looked := search(filters, c, p, nodes, choice, failure)
 	switch len(fitting) {
 	case 0:
 		return Result{Looked: looked, Failure: failure}
@@ -108,19 +110,21 @@ func narrow(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, nodes []*sna
 const minSearched = 100
 
 // wanted is how many fitting nodes to look for among so many, as Kubernetes does: half of 1,000, a tenth of 5,000.
-func wanted(nodes int) int {
-	if nodes <= minSearched {
+func wanted(nodes, percent int) int {
+	if nodes <= minSearched || percent >= 100 {
 		return nodes
 	}
-	percent := max(50-nodes/125, 5)
+	if percent == 0 {
+		percent = max(50-nodes/125, 5)
+	}
 	return max(nodes*percent/100, minSearched)
 }
 
-func search(filters []filter, c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node, start int, failure *Failure) (fitting []*snapshot.Node, looked int) {
-	want := wanted(len(nodes))
+func search(filters []filter, c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node, choice Choice, failure *Failure) (fitting []*snapshot.Node, looked int) {
+	want := wanted(len(nodes), choice.Percent)
 	fitting = make([]*snapshot.Node, 0, want)
 	for i := range nodes {
-		n := nodes[(start+i)%len(nodes)]
+		n := nodes[(choice.Start+i)%len(nodes)]
 		looked++
 		if at, status := judge(filters, c, p, n); status != nil {
 			failure.ByNode[n.Name] = status

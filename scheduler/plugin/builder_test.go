@@ -166,7 +166,7 @@ func decide(c *snapshot.Cluster, p *corev1.Pod) string {
 	if result.Node != "" {
 		return result.Node
 	}
-	preemption, why := framework.Preempt(Default(), c, pod, result.Failure, 0)
+	preemption, why := framework.Preempt(Default(), c, pod, result.Failure, 0, framework.Candidates{})
 	result.Failure.After = why
 	if preemption == nil {
 		return result.Failure.Message()

@@ -24,7 +24,7 @@ func TestDecisions(t *testing.T) {
 		{"the issue's example",
 			[]any{node("a", tainted("k", "v", corev1.TaintEffectNoSchedule)), node("b", has("cpu=1")), node("c", has("cpu=1"))},
 			pod("p", asks("cpu=2")),
-			"0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu." + none},
+			"0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu." + none},
 		{"a mixture",
 			[]any{node("a", cordoned), node("b"), node("c"), pod("x", on("c"), asks("cpu=3"))},
 			pod("p", asks("cpu=3"), selects("disk=ssd")),

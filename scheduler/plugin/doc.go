@@ -1,11 +1,11 @@
 // Package plugin holds the rules of scheduling that Kubernetes has on by default, each a small pure function over a
 // snapshot: NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit,
-// NodeResourcesBalancedAllocation, VolumeBinding, PodTopologySpread, InterPodAffinity, ImageLocality
-// and SchedulingGates.
+// NodeResourcesBalancedAllocation, VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone, PodTopologySpread,
+// InterPodAffinity, ImageLocality and SchedulingGates.
 //
 // Names, reasons, weights and formulas are those of kube-scheduler 1.37. Different: spreading and affinity count pods
-// through snapshot.Counter and so do not look at all pods for each decision; VolumeBinding waits for claims to be bound
-// and binds none itself.
+// through snapshot.Counter and so do not look at all pods for each decision; volumes of the kinds that came before CSI are
+// not taken for those of the CSI drivers that replaced them.
 package plugin
 
 import "coracle.dev/coracle/scheduler/framework"
@@ -20,7 +20,10 @@ func Default() []framework.Plugin {
 		NodeAffinity(),
 		NodePorts(),
 		NodeResourcesFit(),
+		VolumeRestrictions(),
+		NodeVolumeLimits(),
 		VolumeBinding(),
+		VolumeZone(),
 		BalancedAllocation(),
 		PodTopologySpread(),
 		InterPodAffinity(),

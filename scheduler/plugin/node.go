@@ -70,7 +70,7 @@ func TaintToleration() framework.Plugin {
 				for i := range n.Spec.Taints {
 					t := &n.Spec.Taints[i]
 					if t.Effect != corev1.TaintEffectPreferNoSchedule && !tolerates(p.Spec.Tolerations, t) {
-						return framework.Never("node(s) had untolerated taint {" + t.Key + ": " + t.Value + "}")
+						return framework.Never("node(s) had untolerated taint(s)")
 					}
 				}
 				return nil

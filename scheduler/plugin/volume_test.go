@@ -60,10 +60,10 @@ func TestVolumes(t *testing.T) {
 	}{
 		{pod("p", uses("anywhere")), "a"},
 		{pod("p", uses("anywhere"), uses("on-b"), uses("on-b-too")), "b"},
-		{pod("p", uses("on-c")), "0/2 nodes are available: 2 node(s) had volume node affinity conflict." + tail},
+		{pod("p", uses("on-c")), "0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity." + tail},
 		{pod("p", uses("none")), `0/2 nodes are available: persistentvolumeclaim "none" not found.` + tail},
 		{pod("p", uses("deleted")), `0/2 nodes are available: persistentvolumeclaim "deleted" is being deleted.` + tail},
-		{pod("p", uses("lost")), `0/2 nodes are available: persistentvolume "nowhere" not found.` + tail},
+		{pod("p", uses("lost")), "0/2 nodes are available: 2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)." + tail},
 		{pod("p", uses("unbound")), "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims." + tail},
 		{pod("p", uses("waits")), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind." + tail},
 		{pod("p", ephemeral), `0/2 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "p-scratch".` + tail},

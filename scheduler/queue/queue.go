@@ -19,7 +19,7 @@ import (
 	"coracle.dev/coracle/scheduler/snapshot"
 )
 
-// Times, as in kube-scheduler.
+// Times, as in kube-scheduler by default.
 const (
 	InitialBackoff = time.Second
 	MaxBackoff     = 10 * time.Second
@@ -55,11 +55,14 @@ type Queue struct {
 	items   map[types.UID]*Item
 	active  itemHeap
 	backoff itemHeap
+
+	initialBackoff, maxBackoff time.Duration
 }
 
-// New is an empty queue.
-func New() *Queue {
+// New is an empty queue. Backoffs double from the initial to the longest.
+func New(initialBackoff, maxBackoff time.Duration) *Queue {
 	return &Queue{
+		initialBackoff: initialBackoff, maxBackoff: maxBackoff,
 		items:   map[types.UID]*Item{},
 		active:  itemHeap{less: before},
 		backoff: itemHeap{less: func(a, b *Item) bool { return a.ready.Before(b.ready) }},
@@ -146,14 +149,14 @@ func (q *Queue) Pop(now time.Time) *Item {
 // Unschedulable puts back a pod for which there was no room.
 func (q *Queue) Unschedulable(item *Item, rejected framework.Plugins, now time.Time) {
 	item.Rejected, item.patient = rejected, false
-	item.ready = now.Add(backoffFor(item.Attempts))
+	item.ready = now.Add(q.backoffFor(item.Attempts))
 	q.put(item, unschedulable, now)
 }
 
 // Failed puts back a pod that met an error.
 func (q *Queue) Failed(item *Item, now time.Time) {
 	item.patient = true
-	item.ready = now.Add(backoffFor(item.Attempts))
+	item.ready = now.Add(q.backoffFor(item.Attempts))
 	q.put(item, backoff, now)
 }
 
@@ -199,12 +202,12 @@ func (q *Queue) retry(item *Item, now time.Time) {
 	q.put(item, active, now)
 }
 
-func backoffFor(attempts int) time.Duration {
-	d := InitialBackoff
-	for i := 1; i < attempts && d < MaxBackoff; i++ {
+func (q *Queue) backoffFor(attempts int) time.Duration {
+	d := q.initialBackoff
+	for i := 1; i < attempts && d < q.maxBackoff; i++ {
 		d *= 2
 	}
-	return min(d, MaxBackoff)
+	return min(d, q.maxBackoff)
 }
 
 func (q *Queue) put(item *Item, to place, now time.Time) {

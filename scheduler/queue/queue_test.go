@@ -27,7 +27,7 @@ func popped(q *Queue, now time.Time) string {
 }
 
 func TestOrder(t *testing.T) {
-	q := New()
+	q := New(InitialBackoff, MaxBackoff)
 	q.Add(pod("old", 0), false, at(0))
 	q.Add(pod("new", 0), false, at(1))
 	q.Add(pod("vip", 9), false, at(2))
@@ -40,7 +40,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestUnschedulableWaitsForAnEvent(t *testing.T) {
-	q := New()
+	q := New(InitialBackoff, MaxBackoff)
 	q.Add(pod("p", 0), false, at(0))
 	item := q.Pop(at(0))
 	q.Unschedulable(item, 1, at(0))
@@ -61,7 +61,7 @@ func TestUnschedulableWaitsForAnEvent(t *testing.T) {
 }
 
 func TestFlush(t *testing.T) {
-	q := New()
+	q := New(InitialBackoff, MaxBackoff)
 	q.Add(pod("p", 0), false, at(0))
 	q.Unschedulable(q.Pop(at(0)), 1, at(0))
 	q.Flush(at(300))
@@ -72,7 +72,7 @@ func TestFlush(t *testing.T) {
 
 // TestBackoff: an event brings a pod back at once if nothing else is active, an error does not.
 func TestBackoff(t *testing.T) {
-	q := New()
+	q := New(InitialBackoff, MaxBackoff)
 	q.Add(pod("room", 0), false, at(0))
 	q.Unschedulable(q.Pop(at(0)), 1, at(0))
 	q.Add(pod("error", 0), false, at(0))
@@ -90,15 +90,16 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestBackoffDoubles(t *testing.T) {
+	q := New(InitialBackoff, MaxBackoff)
 	for attempts, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 5: 10 * time.Second, 60: 10 * time.Second} {
-		if got := backoffFor(attempts); got != want {
+		if got := q.backoffFor(attempts); got != want {
 			t.Errorf("after %d attempts %v, want %v", attempts, got, want)
 		}
 	}
 }
 
 func TestUpdate(t *testing.T) {
-	q := New()
+	q := New(InitialBackoff, MaxBackoff)
 	q.Add(pod("gated", 0), true, at(0))
 	q.Update(pod("gated", 0), false, true, at(1))
 	if got := popped(q, at(1)); got != "gated" {

@@ -130,6 +130,7 @@ func (c *Cluster) place(p *Pod, node string, assumed bool) {
 		c.affine[n.Name] = n
 	}
 	c.counters.count(p, n, 1)
+	c.countClaims(p, 1)
 	c.pods[p.UID] = &placement{pod: p, node: n, assumed: assumed}
 }
 
@@ -154,6 +155,7 @@ func (c *Cluster) RemovePod(uid types.UID) *Node {
 		delete(c.affine, at.node.Name)
 	}
 	c.counters.count(at.pod, at.node, -1)
+	c.countClaims(at.pod, -1)
 	c.dropIfEmpty(at.node)
 	return at.node
 }

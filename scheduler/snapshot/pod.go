@@ -38,6 +38,7 @@ type Pod struct {
 	ForScore Resources // Requests, with an assumption for containers that ask for nothing
 	Ports    []HostPort
 	Priority int32
+	Claims   []string // namespace/name of the claims that it uses
 
 	RequiredAffinity, RequiredAntiAffinity   []Term
 	PreferredAffinity, PreferredAntiAffinity []Term
@@ -45,7 +46,7 @@ type Pod struct {
 
 // NewPod works out a pod. It keeps the object, which must not change from here on.
 func NewPod(p *corev1.Pod) *Pod {
-	pod := &Pod{Pod: p, Requests: podRequests(p), ForScore: podRequestsForScore(p), Ports: hostPorts(p)}
+	pod := &Pod{Pod: p, Requests: podRequests(p), ForScore: podRequestsForScore(p), Ports: hostPorts(p), Claims: claims(p)}
 	if p.Spec.Priority != nil {
 		pod.Priority = *p.Spec.Priority
 	}
@@ -63,6 +64,28 @@ func NewPod(p *corev1.Pod) *Pod {
 // HasAffinity tells whether the pod has a say in where other pods go.
 func (p *Pod) HasAffinity() bool {
 	return len(p.RequiredAffinity)+len(p.RequiredAntiAffinity)+len(p.PreferredAffinity)+len(p.PreferredAntiAffinity) > 0
+}
+
+func claims(p *corev1.Pod) []string {
+	var out []string
+	for i := range p.Spec.Volumes {
+		if name, _ := ClaimName(p, &p.Spec.Volumes[i]); name != "" {
+			out = append(out, p.Namespace+"/"+name)
+		}
+	}
+	return out
+}
+
+// ClaimName is the name of the claim of a pod's volume, or empty if it has none, and whether it is made for the pod.
+func ClaimName(p *corev1.Pod, v *corev1.Volume) (name string, ephemeral bool) {
+	switch {
+	case v.PersistentVolumeClaim != nil:
+		return v.PersistentVolumeClaim.ClaimName, false
+	case v.Ephemeral != nil:
+		return p.Name + "-" + v.Name, true
+	default:
+		return "", false
+	}
 }
 
 func hostPorts(p *corev1.Pod) []HostPort {
