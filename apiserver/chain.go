@@ -55,7 +55,7 @@ func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listene
 	return &chain{
 		CompletedConfig: c, backend: backend,
 		serving: &genericapiserver.SecureServingInfo{
-			Listener: listener, Cert: c.ServingCert, ClientCA: c.ClientCA, HTTP2MaxStreamsPerConnection: 1000,
+			Listener: listener, Cert: c.ServingCert, ClientCA: c.clientCAs(), HTTP2MaxStreamsPerConnection: 1000,
 		},
 		discovery: aggregated.NewResourceManager("apis"),
 		resolver:  extension.NewResolver(c.Informers, self),

@@ -77,6 +77,8 @@ type Config struct {
 	// Nodes is nil unless the authorization mode Node is on.
 	Nodes  *nodeauthz.Graph
 	Tokens Tokens
+	// follow are what keeps up with configuration files while the server runs.
+	follow []func(context.Context)
 
 	// ComponentChecks, if set, names components besides etcd that kubectl get componentstatuses shows.
 	ComponentChecks func() map[string]componentstatus.Check

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -111,7 +110,7 @@ func (c *chain) tokens(r *served) {
 	o := c.options.Authentication
 	r.put(corev1.SchemeGroupVersion, "serviceaccounts/token", serviceaccount.NewToken(
 		get("serviceaccounts"), get("pods"), get("secrets"), get("nodes"), serviceaccount.TokenOptions{
-			Issuer: c.Tokens.Issuer, Audiences: o.APIAudiences, MaxLifetime: o.ServiceAccountMaxExpiration, Stretch: true,
+			Issuer: c.Tokens.Issuer, Audiences: o.APIAudiences, MaxLifetime: o.ServiceAccountMaxExpiration, Stretch: o.ServiceAccountExtend,
 		}))
 }
 
@@ -162,7 +161,7 @@ func (c *chain) guard(r *served) {
 // customHooks are the post-start hooks of the custom parts.
 func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 	var errs []error
-	if slices.Contains(c.options.AuthorizationModes, "RBAC") {
+	if c.Roles != nil {
 		policy, err := bootstrap.Default()
 		if err != nil {
 			return fmt.Errorf("reading bootstrap roles: %w", err)
@@ -178,6 +177,14 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 	if g := c.Nodes; g != nil {
 		errs = append(errs, server.AddPostStartHook("node-authorizer", func(hook genericapiserver.PostStartHookContext) error {
 			go g.Run(hook, c.Client)
+			return nil
+		}))
+	}
+	if len(c.follow) > 0 {
+		errs = append(errs, server.AddPostStartHook("follow-configuration-files", func(hook genericapiserver.PostStartHookContext) error {
+			for _, f := range c.follow {
+				go f(hook)
+			}
 			return nil
 		}))
 	}

@@ -23,8 +23,9 @@ type Options struct {
 	TLSCertFile, TLSPrivateKeyFile string
 
 	Authentication AuthenticationOptions
-	// AuthorizationModes are asked in turn: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny.
+	// AuthorizationModes are asked in turn: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny.
 	AuthorizationModes []string
+	Authorization      AuthorizationOptions
 
 	// ServiceClusterIPRange and ServiceNodePortRange are what services get addresses and ports of.
 	ServiceClusterIPRange, ServiceNodePortRange string
@@ -75,6 +76,7 @@ type EtcdOptions struct {
 	CompactionInterval        time.Duration
 	DataDir                   string
 	QuotaBytes                int64
+		Authorization:         newAuthorizationOptions(),
 	// UnsafeNoFsync loses acknowledged writes when the machine fails. For tests.
 	UnsafeNoFsync bool
 	WatchCache    bool
@@ -89,14 +91,9 @@ type KubeletOptions struct {
 // NewOptions returns the defaults, which are those of kube-apiserver unless the flag says otherwise.
 func NewOptions() *Options {
 	return &Options{
-		BindAddress: net.IPv4zero,
-		SecurePort:  6443,
-		Authentication: AuthenticationOptions{
-			ServiceAccountLookup: true, Anonymous: true,
-			RequestHeaderUsername:          []string{"x-remote-user"},
-			RequestHeaderGroup:             []string{"x-remote-group"},
-			RequestHeaderExtraHeaderPrefix: []string{"x-remote-extra-"},
-		},
+		BindAddress:           net.IPv4zero,
+		SecurePort:            6443,
+		Authentication:        newAuthenticationOptions(),
 		AuthorizationModes:    []string{"Node", "RBAC"},
 		ServiceClusterIPRange: "10.96.0.0/16",
 		ServiceNodePortRange:  "30000-32767",
@@ -117,7 +114,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ExternalHostname, "external-hostname", o.ExternalHostname, "Name to use in URLs that point to this server.")
 	fs.StringVar(&o.TLSCertFile, "tls-cert-file", o.TLSCertFile, "Serving certificate, with its intermediates.")
 	fs.StringVar(&o.TLSPrivateKeyFile, "tls-private-key-file", o.TLSPrivateKeyFile, "Private key of the serving certificate.")
-	fs.StringSliceVar(&o.AuthorizationModes, "authorization-mode", o.AuthorizationModes, "Ordered list of authorizers: Node, RBAC, AlwaysAllow, AlwaysDeny.")
+	fs.StringSliceVar(&o.AuthorizationModes, "authorization-mode", o.AuthorizationModes, "Ordered list of authorizers: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny.")
 	fs.StringVar(&o.ServiceClusterIPRange, "service-cluster-ip-range", o.ServiceClusterIPRange, "CIDR from which services get their addresses.")
 	fs.StringVar(&o.ServiceNodePortRange, "service-node-port-range", o.ServiceNodePortRange, "Range of ports for services of type NodePort.")
 	fs.StringVar(&o.ProxyClientCertFile, "proxy-client-cert-file", o.ProxyClientCertFile, "Certificate that proves this server's identity to aggregated API servers.")
@@ -135,25 +132,6 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	o.Authentication.addFlags(fs)
 	o.Etcd.addFlags(fs)
 	o.Kubelet.addFlags(fs)
-}
-
-func (o *AuthenticationOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.ClientCAFile, "client-ca-file", o.ClientCAFile, "Authorities whose client certificates are trusted.")
-	fs.StringVar(&o.TokenAuthFile, "token-auth-file", o.TokenAuthFile, "CSV file of bearer tokens: token,user,uid,\"groups\".")
-	fs.StringSliceVar(&o.ServiceAccountKeyFiles, "service-account-key-file", o.ServiceAccountKeyFiles, "Keys that verify service account tokens; the default is that of the signing key.")
-	fs.StringVar(&o.ServiceAccountSigningKeyFile, "service-account-signing-key-file", o.ServiceAccountSigningKeyFile, "Private key that signs service account tokens.")
-	fs.StringSliceVar(&o.ServiceAccountIssuers, "service-account-issuer", o.ServiceAccountIssuers, "Issuers of service account tokens: the first signs, all are accepted.")
-	fs.BoolVar(&o.ServiceAccountLookup, "service-account-lookup", o.ServiceAccountLookup, "Check that a token's service account and pod still exist.")
-	fs.DurationVar(&o.ServiceAccountMaxExpiration, "service-account-max-token-expiration", o.ServiceAccountMaxExpiration, "Longest validity of a service account token; 0 means no limit.")
-	fs.StringSliceVar(&o.APIAudiences, "api-audiences", o.APIAudiences, "Audiences of tokens for this server; the default is the issuer.")
-	fs.BoolVar(&o.Anonymous, "anonymous-auth", o.Anonymous, "Accept requests without credentials, as system:anonymous.")
-	fs.BoolVar(&o.BootstrapToken, "enable-bootstrap-token-auth", o.BootstrapToken, "Accept tokens of secrets of type bootstrap.kubernetes.io/token.")
-	fs.StringVar(&o.RequestHeaderClientCAFile, "requestheader-client-ca-file", o.RequestHeaderClientCAFile, "Authorities of proxies that are trusted to name the user in headers.")
-	fs.StringSliceVar(&o.RequestHeaderAllowedNames, "requestheader-allowed-names", o.RequestHeaderAllowedNames, "Common names of such proxies; empty means any.")
-	fs.StringSliceVar(&o.RequestHeaderUsername, "requestheader-username-headers", o.RequestHeaderUsername, "Headers with the name of the user.")
-	fs.StringSliceVar(&o.RequestHeaderUID, "requestheader-uid-headers", o.RequestHeaderUID, "Headers with the UID of the user.")
-	fs.StringSliceVar(&o.RequestHeaderGroup, "requestheader-group-headers", o.RequestHeaderGroup, "Headers with the groups of the user.")
-	fs.StringSliceVar(&o.RequestHeaderExtraHeaderPrefix, "requestheader-extra-headers-prefix", o.RequestHeaderExtraHeaderPrefix, "Prefixes of headers with more about the user.")
 }
 
 func (o *EtcdOptions) addFlags(fs *pflag.FlagSet) {

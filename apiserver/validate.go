@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
-
-var authorizationModes = []string{"Node", "RBAC", "AlwaysAllow", "AlwaysDeny"}
 
 // Validate returns everything that is wrong with the options.
 func (o *Options) Validate() []error {
@@ -24,17 +21,6 @@ func (o *Options) Validate() []error {
 	}
 	if (o.ProxyClientCertFile == "") != (o.ProxyClientKeyFile == "") {
 		fail("--proxy-client-cert-file and --proxy-client-key-file go together: give both or neither")
-	}
-	if len(o.AuthorizationModes) == 0 {
-		fail("--authorization-mode is empty: choose of %v", authorizationModes)
-	}
-	for i, m := range o.AuthorizationModes {
-		if !slices.Contains(authorizationModes, m) {
-			fail("--authorization-mode %q is unknown: choose of %v", m, authorizationModes)
-		}
-		if slices.Contains(o.AuthorizationModes[:i], m) {
-			fail("--authorization-mode names %q twice", m)
-		}
 	}
 	if _, err := netip.ParsePrefix(o.ServiceClusterIPRange); err != nil {
 		fail("--service-cluster-ip-range %q is not a CIDR: %v", o.ServiceClusterIPRange, err)

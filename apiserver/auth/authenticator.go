@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver"
+	apiserverapi "k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
 	"k8s.io/apiserver/pkg/authentication/group"
@@ -31,12 +31,14 @@ type AuthenticatorOptions struct {
 	RequestHeader *authenticatorfactory.RequestHeaderConfig
 	// TokenFile is a CSV file of token,user,uid,"groups". It is read once.
 	TokenFile string
-	// ServiceAccounts and BootstrapTokens authenticate bearer tokens of those kinds.
-	ServiceAccounts, BootstrapTokens authenticator.Token
+	// ServiceAccounts, BootstrapTokens and Issuers authenticate bearer tokens of those kinds; Webhook is
+	// asked about those that nobody else knows.
+	ServiceAccounts, BootstrapTokens, Issuers, Webhook authenticator.Token
 	// Audiences are those of this server.
 	Audiences authenticator.Audiences
-	// Anonymous lets requests without credentials pass as system:anonymous.
-	Anonymous bool
+	// Anonymous, if enabled, lets requests without credentials pass as system:anonymous: all, or those
+	// for certain paths.
+	Anonymous *apiserverapi.AnonymousAuthConfig
 }
 
 // NewAuthenticator puts the authenticators together.
@@ -63,11 +65,11 @@ func NewAuthenticator(o AuthenticatorOptions) (authenticator.Request, error) {
 	if len(requests) > 0 {
 		all = group.NewAuthenticatedGroupAdder(union.New(requests...))
 	}
-	if !o.Anonymous {
+	if o.Anonymous == nil || !o.Anonymous.Enabled {
 		return all, nil
 	}
 	// With wrong credentials a request fails, rather than to pass as anonymous.
-	nobody := anonymous.NewAuthenticator([]apiserverv1.AnonymousAuthCondition{})
+	nobody := anonymous.NewAuthenticator(o.Anonymous.Conditions)
 	if all == nil {
 		return nobody, nil
 	}
@@ -88,6 +90,12 @@ func (o AuthenticatorOptions) tokens() ([]authenticator.Token, error) {
 	}
 	if o.BootstrapTokens != nil {
 		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.Audiences, o.BootstrapTokens))
+	}
+	if o.Issuers != nil {
+		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.Audiences, o.Issuers))
+	}
+	if o.Webhook != nil {
+		tokens = append(tokens, o.Webhook)
 	}
 	return tokens, nil
 }

@@ -2,6 +2,7 @@ package nodeauthz
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,10 +39,21 @@ type Authorizer struct {
 	rules []rbacv1.PolicyRule
 }
 
-var _ authorizer.Authorizer = &Authorizer{}
+var (
+	_ authorizer.Authorizer   = &Authorizer{}
+	_ authorizer.RuleResolver = &Authorizer{}
+)
 
 // New returns an authorizer over a graph, which its caller runs.
 func New(g *Graph) *Authorizer { return &Authorizer{graph: g, rules: fixedRules()} }
+
+// RulesFor implements authorizer.RuleResolver. What a node may do depends on its pods, and is no list.
+func (z *Authorizer) RulesFor(_ context.Context, u user.Info, _ string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	if _, isNode := NodeName(u); isNode {
+		return nil, nil, true, errors.New("node authorizer does not support user rule resolution")
+	}
+	return nil, nil, false, nil
+}
 
 // Authorize implements authorizer.Authorizer.
 func (z *Authorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
