@@ -46,11 +46,16 @@ type chain struct {
 	serving   *genericapiserver.SecureServingInfo
 	discovery aggregated.ResourceManager
 	resolver  *extension.Resolver
+	operation *operation
 	// allocate is the post-start hook of service allocation.
 	allocate genericapiserver.PostStartHookFunc
 }
 
-func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listener) *chain {
+func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listener) (*chain, error) {
+	operation, err := c.newOperation()
+	if err != nil {
+		return nil, err
+	}
 	self := &url.URL{Scheme: "https", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))}
 	return &chain{
 		CompletedConfig: c, backend: backend,
@@ -59,7 +64,8 @@ func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listene
 		},
 		discovery: aggregated.NewResourceManager("apis"),
 		resolver:  extension.NewResolver(c.Informers, self),
-	}
+		operation: operation,
+	}, nil
 }
 
 // port is the one that is served, which may have been left to the system to choose.
@@ -92,8 +98,8 @@ func (c *chain) generic(codecs serializer.CodecFactory, getter *storage.Getter, 
 	g.MaxRequestsInFlight, g.MaxMutatingRequestsInFlight = c.options.MaxRequestsInFlight, c.options.MaxMutatingRequestsInFlight
 	g.RequestTimeout, g.MinRequestTimeout = c.options.RequestTimeout, c.options.MinRequestTimeout
 	g.ShutdownDelayDuration = c.options.ShutdownDelay
-	g.ShutdownWatchTerminationGracePeriod = time.Second
 	g.EnableProfiling = c.options.Profiling
+	c.operation.apply(&g.Config, c.options.Operation)
 	g.AddHealthChecks(healthz.NamedCheck("etcd", func(r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
@@ -123,7 +129,7 @@ func (c *chain) jsonGetter(codecs runtime.StorageSerializer, gv schema.GroupVers
 	if err != nil {
 		return nil, err
 	}
-	return c.backend.Getter(func(schema.GroupResource) (storage.Encoding, error) { return e, nil }, storage.GroupPrefix, nil), nil
+	return c.backend.Getter(func(schema.GroupResource) (storage.Encoding, error) { return e, nil }, storage.GroupPrefix, c.operation.counts), nil
 }
 
 // extensions makes the server of custom resource definitions and of custom resources.
@@ -135,7 +141,7 @@ func (c *chain) extensions() (*apiextensionsserver.CustomResourceDefinitions, er
 	g := c.generic(apiextensionsserver.Codecs, getter, apiextensionsserver.DefaultAPIResourceConfigSource())
 	custom := c.backend.Getter(func(schema.GroupResource) (storage.Encoding, error) {
 		return storage.Encoding{Codec: unstructured.UnstructuredJSONScheme}, nil
-	}, storage.GroupPrefix, g.StorageObjectCountTracker)
+	}, storage.GroupPrefix, c.operation.counts)
 	config := &apiextensionsserver.Config{
 		GenericConfig: g,
 		ExtraConfig: apiextensionsserver.ExtraConfig{
@@ -154,7 +160,7 @@ func (c *chain) extensions() (*apiextensionsserver.CustomResourceDefinitions, er
 // builtin makes the server of the catalog.
 func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserver.GenericAPIServer, *served, error) {
 	g := c.generic(c.Codecs, nil, serverstorage.NewResourceConfig())
-	getter := c.backend.Getter(c.encodings(), storage.BuiltinPrefix, g.StorageObjectCountTracker)
+	getter := c.backend.Getter(c.encodings(), storage.BuiltinPrefix, c.operation.counts)
 	g.RESTOptionsGetter = getter
 	g.SkipOpenAPIInstallation = c.OpenAPIDefinitions == nil
 	if c.OpenAPIDefinitions != nil {

@@ -40,6 +40,7 @@ func (c *chain) addHooks(server *genericapiserver.GenericAPIServer, storages *se
 			defer cancel()
 			return keeper.Leave(ctx)
 		}),
+		c.operation.hooks(c, server),
 		c.customHooks(server),
 	)
 }

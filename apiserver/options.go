@@ -46,25 +46,7 @@ type Options struct {
 	// ShutdownDelay is how long the server goes on serving, not ready, after it is told to end.
 	ShutdownDelay time.Duration
 	Profiling     bool
-}
-
-// AuthenticationOptions say how requests prove who they are from.
-type AuthenticationOptions struct {
-	ClientCAFile                 string
-	TokenAuthFile                string
-	ServiceAccountKeyFiles       []string
-	ServiceAccountSigningKeyFile string
-	ServiceAccountIssuers        []string
-	ServiceAccountLookup         bool
-	ServiceAccountMaxExpiration  time.Duration
-	APIAudiences                 []string
-	Anonymous                    bool
-	BootstrapToken               bool
-
-	RequestHeaderClientCAFile                        string
-	RequestHeaderAllowedNames                        []string
-	RequestHeaderUsername, RequestHeaderGroup        []string
-	RequestHeaderUID, RequestHeaderExtraHeaderPrefix []string
+	Operation     OperationOptions
 }
 
 // EtcdOptions say where the data is.
@@ -76,7 +58,6 @@ type EtcdOptions struct {
 	CompactionInterval        time.Duration
 	DataDir                   string
 	QuotaBytes                int64
-		Authorization:         newAuthorizationOptions(),
 	// UnsafeNoFsync loses acknowledged writes when the machine fails. For tests.
 	UnsafeNoFsync bool
 	WatchCache    bool
@@ -95,6 +76,7 @@ func NewOptions() *Options {
 		SecurePort:            6443,
 		Authentication:        newAuthenticationOptions(),
 		AuthorizationModes:    []string{"Node", "RBAC"},
+		Authorization:         newAuthorizationOptions(),
 		ServiceClusterIPRange: "10.96.0.0/16",
 		ServiceNodePortRange:  "30000-32767",
 		Etcd:                  EtcdOptions{DataDir: "/var/lib/coracle/etcd", Prefix: "/registry", CompactionInterval: 5 * time.Minute, WatchCache: true},
@@ -103,6 +85,7 @@ func NewOptions() *Options {
 		RequestTimeout: time.Minute, MinRequestTimeout: 1800,
 		EventTTL:  time.Hour,
 		Profiling: true,
+		Operation: newOperationOptions(),
 	}
 }
 
@@ -130,6 +113,8 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", o.ShutdownDelay, "How long to go on serving, not ready, after the order to end.")
 	fs.BoolVar(&o.Profiling, "profiling", o.Profiling, "Serve /debug/pprof.")
 	o.Authentication.addFlags(fs)
+	o.Authorization.addFlags(fs)
+	o.Operation.addFlags(fs)
 	o.Etcd.addFlags(fs)
 	o.Kubelet.addFlags(fs)
 }

@@ -62,7 +62,10 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	}
 	undo = append(undo, backend.Close)
 
-	chain := c.newChain(backend, listener)
+	chain, err := c.newChain(backend, listener)
+	if err != nil {
+		return nil, err
+	}
 	if err := chain.admit(ctx); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ func (o *Options) Validate() []error {
 	if o.EventTTL < time.Second {
 		fail("--event-ttl %s is too short: use a second or more", o.EventTTL)
 	}
+	errs = append(errs, o.Operation.validate()...)
+	errs = append(errs, o.Authentication.validate()...)
+	errs = append(errs, o.validateAuthorization()...)
 	return append(errs, o.Etcd.validate()...)
 }
 
