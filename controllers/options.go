@@ -35,6 +35,10 @@ type Options struct {
 	ClusterCIDR      netip.Prefix
 	NodeCIDRMaskSize int
 
+	// RecyclerImage runs the pods that empty volumes whose reclaim policy is
+	// Recycle. Default volumebinding.DefaultRecyclerImage.
+	RecyclerImage string
+
 	// MetricsAddress is where metrics are served. Default "0": nowhere.
 	MetricsAddress string
 
@@ -67,6 +71,9 @@ func (o Options) validate() error {
 	}
 	return nil
 }
+
+// Runs tells whether the options select the controller of the given name.
+func (o Options) Runs(name string) bool { return o.withDefaults().enabled(name) }
 
 // enabled tells whether the controller of the given name is selected. What
 // names it outright wins over "*".

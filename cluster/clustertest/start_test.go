@@ -1,0 +1,103 @@
+package clustertest_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"coracle.dev/coracle/cluster/clustertest"
+)
+
+func clientset(t *testing.T, c *clustertest.Cluster) kubernetes.Interface {
+	t.Helper()
+	cs, err := kubernetes.NewForConfig(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cs
+}
+
+// eventually waits until check finds nothing amiss with an object of a kind and name.
+func eventually[T runtime.Object](t *testing.T, getter cache.Getter, resource, name string, kind T, check func(T) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	last := fmt.Errorf("there is no %s %s", resource, name)
+	lw := cache.NewListWatchFromClient(getter, resource, "default", fields.OneTermEqualSelector("metadata.name", name))
+	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {
+		if o, is := e.Object.(T); is && e.Type != watch.Deleted {
+			last = check(o)
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("waiting for %s %s: %v: %v", resource, name, err, last)
+	}
+}
+
+func template(app string, annotations map[string]string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": app}, Annotations: annotations},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "app:1"}}},
+	}
+}
+
+func TestWorkloadsRun(t *testing.T) {
+	begin := time.Now()
+	c := clustertest.New(t)
+	t.Logf("usable after %v", time.Since(begin))
+	cs := clientset(t, c)
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	_, err := cs.AppsV1().Deployments("default").Create(t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       appsv1.DeploymentSpec{Replicas: new(int32(5)), Selector: selector, Template: template("web", nil)},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "sum"}, Spec: batchv1.JobSpec{Completions: new(int32(3)), Template: template("sum", nil)}}
+	job.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
+	if _, err := cs.BatchV1().Jobs("default").Create(t.Context(), job, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, cs.AppsV1().RESTClient(), "deployments", "web", &appsv1.Deployment{}, func(d *appsv1.Deployment) error {
+		if d.Status.AvailableReplicas != 5 {
+			return fmt.Errorf("%d of 5 replicas are available", d.Status.AvailableReplicas)
+		}
+		return nil
+	})
+	eventually(t, cs.BatchV1().RESTClient(), "jobs", "sum", &batchv1.Job{}, func(j *batchv1.Job) error {
+		if j.Status.Succeeded != 3 || j.Status.CompletionTime == nil {
+			return fmt.Errorf("%d of 3 pods succeeded", j.Status.Succeeded)
+		}
+		return nil
+	})
+}
+
+func TestClustersRunBesideEachOther(t *testing.T) {
+	for i := range 3 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			cs := clientset(t, clustertest.New(t, clustertest.WithNodes(i)))
+			nodes, err := cs.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(nodes.Items) != i {
+				t.Errorf("there are %d nodes, want %d", len(nodes.Items), i)
+			}
+		})
+	}
+}

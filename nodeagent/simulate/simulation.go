@@ -1,0 +1,204 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
+)
+
+// simulation is a number of nodes that run.
+type simulation struct {
+	Options
+	client  kubernetes.Interface
+	nodes   []*node
+	byName  map[string]*node
+	queue   workqueue.TypedDelayingInterface[types.NamespacedName]
+	port    int32  // of the nodes' API
+	version string // of the kubelet that they say they are
+	wg      sync.WaitGroup
+
+	mu   sync.Mutex // of what follows
+	pods map[types.NamespacedName]*record
+}
+
+// Run runs the nodes until ctx ends. It fails if it cannot begin.
+func Run(ctx context.Context, cfg *rest.Config, o Options) error {
+	s, err := newSimulation(cfg, o)
+	if err != nil {
+		return err
+	}
+	if err := s.registerAll(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer s.wg.Wait()
+	defer stop()
+	s.wg.Go(func() { s.keepLeases(ctx) })
+	if err := s.watch(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	for range s.Workers {
+		s.wg.Go(func() { s.work(ctx) })
+	}
+	klog.FromContext(ctx).Info("Simulating nodes", "count", len(s.nodes))
+	if s.OnReady != nil {
+		s.OnReady()
+	}
+	<-ctx.Done()
+	s.queue.ShutDown()
+	if s.Remove {
+		return s.removeAll(context.WithoutCancel(ctx))
+	}
+	return nil
+}
+
+func newSimulation(cfg *rest.Config, o Options) (*simulation, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS, cfg.RateLimiter = -1, nil
+	cfg.ContentType, cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	s := &simulation{
+		Options: o, client: client, byName: map[string]*node{}, pods: map[types.NamespacedName]*record{}, version: version.Get().GitVersion,
+		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{Clock: o.Clock}),
+	}
+	for i := range o.Pools {
+		for j := range o.Pools[i].Count {
+			n := o.newNode(len(s.nodes), j, &o.Pools[i])
+			s.nodes = append(s.nodes, n)
+			s.byName[n.name] = n
+		}
+	}
+	return s, nil
+}
+
+// inParallel calls do for 0 to count-1 by as many workers.
+func inParallel(workers, count int, do func(int)) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				do(i)
+			}
+		})
+	}
+	for i := range count {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+func (s *simulation) registerAll(ctx context.Context) error {
+	var mu sync.Mutex
+	var errs []error
+	inParallel(min(s.Workers, len(s.nodes)), len(s.nodes), func(i int) {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := s.register(ctx, s.nodes[i]); err != nil && ctx.Err() == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// removeTime bounds how long the removal of the nodes may take.
+const removeTime = time.Minute
+
+func (s *simulation) removeAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, removeTime)
+	defer cancel()
+	var mu sync.Mutex
+	var errs []error
+	inParallel(min(s.Workers, len(s.nodes)), len(s.nodes), func(i int) {
+		err := s.client.CoreV1().Nodes().Delete(ctx, s.nodes[i].name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, fmt.Errorf("removing node %s: %w", s.nodes[i].name, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// watch follows pods that are bound, and nodes, and returns when all that are there are known.
+func (s *simulation) watch(ctx context.Context) error {
+	pods := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(strip),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = "spec.nodeName!=" })).Core().V1().Pods().Informer()
+	nodes := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(strip)).Core().V1().Nodes().Informer()
+	p, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { s.podChanged(o) },
+		UpdateFunc: func(_, o any) { s.podChanged(o) },
+		DeleteFunc: func(o any) { s.podDeleted(o) },
+	})
+	if err != nil {
+		return fmt.Errorf("watching pods: %w", err)
+	}
+	n, err := nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { s.nodeChanged(ctx, o.(*corev1.Node)) },
+		UpdateFunc: func(_, o any) { s.nodeChanged(ctx, o.(*corev1.Node)) },
+		DeleteFunc: func(o any) {
+			if gone, is := last(o).(*corev1.Node); is {
+				s.nodeDeleted(ctx, gone)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watching nodes: %w", err)
+	}
+	for _, i := range []cache.SharedIndexInformer{nodes, pods} {
+		s.wg.Go(func() { i.RunWithContext(ctx) })
+	}
+	cache.WaitForCacheSync(ctx.Done(), n.HasSynced, p.HasSynced)
+	return nil
+}
+
+// last is what an informer knows of an object that is gone.
+func last(o any) any {
+	if unknown, is := o.(cache.DeletedFinalStateUnknown); is {
+		return unknown.Obj
+	}
+	return o
+}
+
+// strip drops what nobody here looks at.
+func strip(o any) (any, error) {
+	if m, err := meta.Accessor(o); err == nil {
+		m.SetManagedFields(nil)
+	}
+	return o, nil
+}
+
+// background does something that a handler of events must not wait for.
+func (s *simulation) background(ctx context.Context, do func(context.Context) error) {
+	s.wg.Go(func() {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Could not follow a change")
+		}
+	})
+}
