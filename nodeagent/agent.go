@@ -236,7 +236,7 @@ func (a *agent) serve(ctx context.Context) error {
 	}
 	return serve.Run(ctx, serve.Config{
 		Address: netip.AddrPortFrom(a.BindAddress, uint16(a.Port)), CertFile: a.TLSCertFile, KeyFile: a.TLSPrivateKeyFile, ClientCAFile: a.ClientCAFile,
-		NodeName: a.NodeName, Client: a.client, CRI: a.CRI, Pods: a.pods, LogDir: a.logDir(),
+		NodeName: a.NodeName, Client: a.client, CRI: a.CRI, Pods: a.pods, LogDir: a.logDir(), LocalVolumes: a.volumes,
 		Stats: &stats.Collector{NodeName: a.NodeName, CRI: a.CRI, Images: a.Images, Cgroups: a.cgroups, Pods: a.pods, RootDir: a.RootDir, Started: time.Now()},
 	})
 }

@@ -42,6 +42,8 @@ type Config struct {
 	CRI                             runtimev1.RuntimeServiceClient
 	Pods                            Pods
 	Stats                           *stats.Collector
+	// LocalVolumes may be nil: then there are none.
+	LocalVolumes LocalVolumes
 	// LogDir holds the logs of pods.
 	LogDir string
 	// Healthy tells what is wrong with the agent; nil means nothing.
@@ -145,6 +147,10 @@ func (c Config) routes() http.Handler {
 		mux.HandleFunc(method+"/attach/{namespace}/{pod}/{uid}/{container}", c.attach)
 		mux.HandleFunc(method+"/portForward/{namespace}/{pod}", c.portForward)
 		mux.HandleFunc(method+"/portForward/{namespace}/{pod}/{uid}", c.portForward)
+	}
+	if c.LocalVolumes != nil {
+		mux.HandleFunc("PUT /localvolumes/{volume}", c.makeLocal)
+		mux.HandleFunc("DELETE /localvolumes/{volume}", c.removeLocal)
 	}
 	mux.HandleFunc("POST /run/{namespace}/{pod}/{container}", c.run)
 	mux.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", c.run)
