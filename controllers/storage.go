@@ -1,0 +1,26 @@
+package controllers
+
+import (
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"coracle.dev/coracle/controllers/expand"
+	"coracle.dev/coracle/controllers/localpath"
+	"coracle.dev/coracle/controllers/volumebinding"
+)
+
+// storageEntries are the controllers of volumes.
+func storageEntries() []entry {
+	return []entry{
+		{"persistentvolume-binder-controller", addVolumeBinding},
+		{"local-path-provisioner-controller", func(m ctrl.Manager, _ Options) error { return setUp(localpath.New, m) }},
+		{"persistentvolume-expander-controller", func(m ctrl.Manager, _ Options) error { return expand.New(m).SetupWithManager(m) }},
+	}
+}
+
+func addVolumeBinding(m ctrl.Manager, o Options) error {
+	r := volumebinding.New(m)
+	if o.RecyclerImage != "" {
+		r.RecyclerImage = o.RecyclerImage
+	}
+	return r.SetupWithManager(m)
+}
