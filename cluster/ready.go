@@ -29,6 +29,9 @@ func ensureObjects(ctx context.Context, c *Config, cfg *rest.Config) error {
 	if err := ensureDNSService(ctx, client, c); err != nil {
 		return fmt.Errorf("making Service %s: %w", dnsService, err)
 	}
+	if err := ensureStorageClass(ctx, client); err != nil {
+		return fmt.Errorf("making StorageClass %s: %w", localPathClass, err)
+	}
 	return nil
 }
 
