@@ -167,7 +167,13 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 			return fmt.Errorf("reading bootstrap roles: %w", err)
 		}
 		errs = append(errs, server.AddPostStartHook("rbac/bootstrap-roles", func(hook genericapiserver.PostStartHookContext) error {
-			return persist(hook, "making bootstrap roles", func(ctx context.Context) error { return bootstrap.Ensure(ctx, c.Client, policy) })
+			if err := persist(hook, "making bootstrap roles", func(ctx context.Context) error { return bootstrap.Ensure(ctx, c.Client, policy) }); err != nil {
+				return err
+			}
+			// Who is told that the server is ready shall have the rights that the roles give.
+			return wait.PollUntilContextCancel(hook, 2*time.Millisecond, true, func(context.Context) (bool, error) {
+				return c.Roles.Seen(policy.Objects()...), nil
+			})
 		}))
 	}
 	errs = append(errs, server.AddPostStartHook("service-allocation", c.allocate))

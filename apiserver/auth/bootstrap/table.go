@@ -28,6 +28,24 @@ type Policy struct {
 	RoleBindings        []*rbacv1.RoleBinding
 }
 
+// Objects are all roles and bindings of the policy.
+func (p *Policy) Objects() []metav1.Object {
+	var out []metav1.Object
+	for _, o := range p.ClusterRoles {
+		out = append(out, o)
+	}
+	for _, o := range p.ClusterRoleBindings {
+		out = append(out, o)
+	}
+	for _, o := range p.Roles {
+		out = append(out, o)
+	}
+	for _, o := range p.RoleBindings {
+		out = append(out, o)
+	}
+	return out
+}
+
 // Default returns the policy of the tables.
 func Default() (*Policy, error) {
 	p := &Policy{}

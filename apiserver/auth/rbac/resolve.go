@@ -7,6 +7,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/informers"
@@ -28,6 +29,27 @@ func NewResolver(f informers.SharedInformerFactory) *Resolver {
 		roles: v1.Roles().Lister(), roleBindings: v1.RoleBindings().Lister(),
 		clusterRoles: v1.ClusterRoles().Lister(), clusterRoleBindings: v1.ClusterRoleBindings().Lister(),
 	}
+}
+
+// Seen tells whether the resolver has heard of all these roles and bindings, by their names.
+func (r *Resolver) Seen(objects ...metav1.Object) bool {
+	for _, o := range objects {
+		var err error
+		switch o.(type) {
+		case *rbacv1.ClusterRole:
+			_, err = r.clusterRoles.Get(o.GetName())
+		case *rbacv1.ClusterRoleBinding:
+			_, err = r.clusterRoleBindings.Get(o.GetName())
+		case *rbacv1.Role:
+			_, err = r.roles.Roles(o.GetNamespace()).Get(o.GetName())
+		case *rbacv1.RoleBinding:
+			_, err = r.roleBindings.RoleBindings(o.GetNamespace()).Get(o.GetName())
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // source tells by what a rule came to a user. Its text is made only when it is asked for.
