@@ -53,6 +53,11 @@ type Config struct {
 	EtcdServers []string `json:"etcdServers,omitempty"`
 	// ResolvConf is the file that names the resolvers for outside names.
 	ResolvConf string `json:"resolvConf"`
+	// APIServerArgs, ControllerArgs and SchedulerArgs are flags of the parts, as NAME=VALUE; they win
+	// over what follows from the other fields.
+	APIServerArgs  []string `json:"apiserverArgs,omitempty"`
+	ControllerArgs []string `json:"controllerArgs,omitempty"`
+	SchedulerArgs  []string `json:"schedulerArgs,omitempty"`
 	// Slot numbers the clusters of a machine; ports and ranges default by it.
 	Slot int `json:"slot"`
 }
@@ -72,6 +77,9 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.ClusterDomain, "cluster-domain", c.ClusterDomain, "DNS domain of the cluster (default cluster.local)")
 	fs.StringSliceVar(&c.EtcdServers, "etcd-servers", c.EtcdServers, "URLs of an etcd cluster (default: etcd in this process)")
 	fs.StringVar(&c.ResolvConf, "resolv-conf", c.ResolvConf, "File that names the resolvers for outside names (default /etc/resolv.conf)")
+	fs.StringArrayVar(&c.APIServerArgs, "kube-apiserver-arg", c.APIServerArgs, "Flag of 'coracle apiserver', as NAME=VALUE; may be given several times")
+	fs.StringArrayVar(&c.ControllerArgs, "kube-controller-manager-arg", c.ControllerArgs, "Flag of 'coracle controllers', as NAME=VALUE; may be given several times")
+	fs.StringArrayVar(&c.SchedulerArgs, "kube-scheduler-arg", c.SchedulerArgs, "Flag of 'coracle scheduler', as NAME=VALUE; may be given several times")
 }
 
 // Complete fills empty fields from the machine and from the cluster's slot.

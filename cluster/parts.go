@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -69,47 +67,37 @@ func apiserverPart() Part {
 
 func controllersPart() Part {
 	var client clientFlags
-	var rootCA string
-	o := controllers.Options{}
+	o := controllerOptions{Options: controllers.Options{LeaderElect: true}}
 	return Part{
 		Name:  "controllers",
 		Short: "Run the controllers against an API server",
 		AddFlags: func(fs *pflag.FlagSet) {
 			client.add(fs)
-			fs.StringSliceVar(&o.Controllers, "controllers", []string{"*"}, "Controllers to run: * is all, NAME one of them, -NAME all but that one; known are "+fmt.Sprint(controllers.Names()))
-			fs.BoolVar(&o.LeaderElect, "leader-elect", true, "Wait until no other process runs them")
-			fs.DurationVar(&o.NodeMonitorGracePeriod, "node-monitor-grace-period", 0, "How long a node may be silent before it counts as unreachable (default 50s)")
-			fs.TextVar(&o.ClusterCIDR, "cluster-cidr", o.ClusterCIDR, "Address range of pods, divided among the nodes (default: nodes have theirs from elsewhere)")
-			fs.IntVar(&o.NodeCIDRMaskSize, "node-cidr-mask-size", 0, "Length of a node's part of --cluster-cidr (default 24, for IPv6 64)")
-			fs.StringVar(&rootCA, "root-ca-file", "", "Authorities that pods shall trust (default: those of the kubeconfig)")
-			fs.StringVar(&o.MetricsAddress, "metrics-bind-address", "", "Address that serves metrics (default: none)")
-			fs.StringVar(&o.HealthAddress, "health-probe-bind-address", "", "Address that serves /healthz and /readyz (default: none)")
+			o.addFlags(fs)
 		},
 		Run: func(ctx context.Context) error {
 			cfg, err := client.config()
 			if err != nil {
 				return err
 			}
-			if rootCA != "" {
-				if o.RootCA, err = os.ReadFile(rootCA); err != nil {
-					return fmt.Errorf("reading --root-ca-file: %w", err)
-				}
+			completed, err := o.complete()
+			if err != nil {
+				return err
 			}
-			return controllers.Run(ctx, cfg, o)
+			return controllers.Run(ctx, cfg, completed)
 		},
 	}
 }
 
 func schedulerPart() Part {
 	var client clientFlags
-	o := scheduler.Options{}
+	o := scheduler.Options{LeaderElect: true}
 	return Part{
 		Name:  "scheduler",
 		Short: "Run the scheduler against an API server",
 		AddFlags: func(fs *pflag.FlagSet) {
 			client.add(fs)
-			fs.StringVar(&o.SchedulerName, "scheduler-name", "", "Name by which pods choose this scheduler (default default-scheduler)")
-			fs.BoolVar(&o.LeaderElect, "leader-elect", true, "Wait until no other process schedules")
+			addSchedulerFlags(fs, &o)
 		},
 		Run: func(ctx context.Context) error {
 			cfg, err := client.config()
@@ -193,6 +181,9 @@ func newAPIServer(ctx context.Context, c *Config, p *PKI, checks componentChecks
 	a.BootstrapToken = true
 	a.RequestHeaderClientCAFile = p.File("front-proxy-ca.crt")
 	a.RequestHeaderAllowedNames = []string{"front-proxy-client"}
+	if err := parseArgs("kube-apiserver-arg", c.APIServerArgs, o.AddFlags); err != nil {
+		return nil, err
+	}
 	return completeAPIServer(ctx, o, checks)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
@@ -126,11 +127,23 @@ func newRunner(ctx context.Context, c *Config, now time.Time) (*runner, error) {
 	if r.server, err = newAPIServer(ctx, c, r.pki, r.componentChecks); err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
+	loops := controllerOptions{Options: controllers.Options{ClusterName: c.Name, RootCA: r.pki.CAPEM(), ClusterCIDR: c.ClusterCIDR}}
+	if err := parseArgs("kube-controller-manager-arg", c.ControllerArgs, loops.addFlags); err != nil {
+		return nil, err
+	}
+	controllerOptions, err := loops.complete()
+	if err != nil {
+		return nil, err
+	}
+	var schedulerOptions scheduler.Options
+	if err := parseArgs("kube-scheduler-arg", c.SchedulerArgs, func(fs *pflag.FlagSet) { addSchedulerFlags(fs, &schedulerOptions) }); err != nil {
+		return nil, err
+	}
 	r.afterReady("controllers", func(ctx context.Context) error {
-		return controllers.Run(ctx, r.as("system:kube-controller-manager"), controllers.Options{ClusterName: c.Name, RootCA: r.pki.CAPEM(), ClusterCIDR: c.ClusterCIDR})
+		return controllers.Run(ctx, r.as("system:kube-controller-manager"), controllerOptions)
 	})
 	r.afterReady("scheduler", func(ctx context.Context) error {
-		return scheduler.Run(ctx, r.as("system:kube-scheduler"), scheduler.Options{})
+		return scheduler.Run(ctx, r.as("system:kube-scheduler"), schedulerOptions)
 	})
 	return r, nil
 }

@@ -84,8 +84,13 @@ func merge(stored, overrides *Config) (*Config, error) {
 	override(&c.AgentPort, overrides.AgentPort)
 	override(&c.ServiceNodePortRange, overrides.ServiceNodePortRange)
 	override(&c.ResolvConf, overrides.ResolvConf)
-	if len(overrides.EtcdServers) > 0 {
-		c.EtcdServers = overrides.EtcdServers
+	for _, list := range []struct{ stored, override *[]string }{
+		{&c.EtcdServers, &overrides.EtcdServers}, {&c.APIServerArgs, &overrides.APIServerArgs},
+		{&c.ControllerArgs, &overrides.ControllerArgs}, {&c.SchedulerArgs, &overrides.SchedulerArgs},
+	} {
+		if len(*list.override) > 0 {
+			*list.stored = *list.override
+		}
 	}
 	return &c, c.Complete()
 }
