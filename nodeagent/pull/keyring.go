@@ -84,19 +84,21 @@ func parseSecret(s *corev1.Secret) (keyring, error) {
 	for _, name := range registries {
 		e := entries[name]
 		host, prefix := splitRegistry(name)
-		ring = append(ring, credential{host: host, prefix: prefix, auth: e.config(name)})
+		ring = append(ring, credential{host: host, prefix: prefix, auth: e.config()})
 	}
 	return ring, nil
 }
 
-func (e entry) config(server string) *runtimev1.AuthConfig {
+// config leaves the server's address out, as the kubelet does: containerd takes
+// it for a URL, and a host with a port is none.
+func (e entry) config() *runtimev1.AuthConfig {
 	if e.Auth != "" && e.Username == "" {
 		if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(e.Auth)); err == nil {
 			e.Username, e.Password, _ = strings.Cut(strings.TrimRight(string(raw), "\x00"), ":")
 		}
 	}
 	return &runtimev1.AuthConfig{
-		Username: e.Username, Password: e.Password, ServerAddress: server,
+		Username: e.Username, Password: e.Password,
 		IdentityToken: e.IdentityToken, RegistryToken: e.RegistryToken,
 	}
 }
