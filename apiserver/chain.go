@@ -209,6 +209,7 @@ func (c *chain) aggregator(next genericapiserver.DelegationTarget, crds *apiexte
 	if err != nil {
 		return nil, fmt.Errorf("making aggregator: %w", err)
 	}
+	extension.Order(c.discovery)
 	client, err := aggregatorclient.NewForConfig(c.Loopback)
 	if err != nil {
 		return nil, fmt.Errorf("making client of APIServices: %w", err)

@@ -5,7 +5,8 @@
 // needed. Where a group serves two versions (autoscaling) or a second view of another group's
 // resource (events.k8s.io), conversions lead to and from the hub.
 //
-// Differences from Kubernetes: alpha and beta versions are not served. The kinds of
+// Differences from Kubernetes: alpha and beta versions are not served, save for some that were removed and
+// that manifests still name (package removed). The kinds of
 // apiextensions.k8s.io and apiregistration.k8s.io come with their own servers and schemes.
 package catalog
 
@@ -58,7 +59,7 @@ func Resources() []*resource.Descriptor {
 		dra.Resources(),
 	)
 	completeViews(all)
-	return all
+	return withRemoved(all)
 }
 
 // completeViews gives a second view of a resource what its group, which must not import the other,

@@ -8,20 +8,26 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	appsv1beta1 "k8s.io/api/apps/v1beta1"
+	appsv1beta2 "k8s.io/api/apps/v1beta2"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
+	batchv1beta1 "k8s.io/api/batch/v1beta1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	networkingv1beta1 "k8s.io/api/networking/v1beta1"
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	policyv1beta1 "k8s.io/api/policy/v1beta1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -33,6 +39,7 @@ import (
 
 	"coracle.dev/coracle/apis/autoscaling"
 	"coracle.dev/coracle/apis/events"
+	"coracle.dev/coracle/apis/removed/v2beta2"
 	"coracle.dev/coracle/apis/resource"
 )
 
@@ -58,19 +65,31 @@ var groups = []group{
 	},
 	single(authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme),
 	single(authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme),
-	single(appsv1.SchemeGroupVersion, appsv1.AddToScheme),
 	{
-		versions: []schema.GroupVersion{autoscalingv2.SchemeGroupVersion, autoscalingv1.SchemeGroupVersion},
-		add:      []func(*runtime.Scheme) error{autoscalingv2.AddToScheme, autoscalingv1.AddToScheme},
+		versions: []schema.GroupVersion{appsv1.SchemeGroupVersion, appsv1beta2.SchemeGroupVersion, appsv1beta1.SchemeGroupVersion},
+		add:      []func(*runtime.Scheme) error{appsv1.AddToScheme, appsv1beta2.AddToScheme, appsv1beta1.AddToScheme},
+	},
+	{
+		versions: []schema.GroupVersion{autoscalingv2.SchemeGroupVersion, autoscalingv1.SchemeGroupVersion, v2beta2.SchemeGroupVersion},
+		add:      []func(*runtime.Scheme) error{autoscalingv2.AddToScheme, autoscalingv1.AddToScheme, v2beta2.AddToScheme},
 		// Scale exists in v1 alone, and is its own hub.
 		hubs: []runtime.Object{
 			&autoscalingv2.HorizontalPodAutoscaler{}, &autoscalingv2.HorizontalPodAutoscalerList{}, &autoscalingv1.Scale{},
 		},
 	},
-	single(batchv1.SchemeGroupVersion, batchv1.AddToScheme),
+	{
+		versions: []schema.GroupVersion{batchv1.SchemeGroupVersion, batchv1beta1.SchemeGroupVersion},
+		add:      []func(*runtime.Scheme) error{batchv1.AddToScheme, batchv1beta1.AddToScheme},
+	},
 	single(certificatesv1.SchemeGroupVersion, certificatesv1.AddToScheme),
-	single(networkingv1.SchemeGroupVersion, networkingv1.AddToScheme),
-	single(policyv1.SchemeGroupVersion, policyv1.AddToScheme),
+	{
+		versions: []schema.GroupVersion{networkingv1.SchemeGroupVersion, networkingv1beta1.SchemeGroupVersion},
+		add:      []func(*runtime.Scheme) error{networkingv1.AddToScheme, networkingv1beta1.AddToScheme},
+	},
+	{
+		versions: []schema.GroupVersion{policyv1.SchemeGroupVersion, policyv1beta1.SchemeGroupVersion},
+		add:      []func(*runtime.Scheme) error{policyv1.AddToScheme, policyv1beta1.AddToScheme},
+	},
 	single(rbacv1.SchemeGroupVersion, rbacv1.AddToScheme),
 	single(storagev1.SchemeGroupVersion, storagev1.AddToScheme),
 	single(admissionv1.SchemeGroupVersion, admissionv1.AddToScheme),
@@ -80,6 +99,15 @@ var groups = []group{
 	single(discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme),
 	single(flowcontrolv1.SchemeGroupVersion, flowcontrolv1.AddToScheme),
 	single(resourcev1.SchemeGroupVersion, resourcev1.AddToScheme),
+	{
+		versions: []schema.GroupVersion{extensionsv1beta1.SchemeGroupVersion},
+		add:      []func(*runtime.Scheme) error{extensionsv1beta1.AddToScheme},
+		hubs: []runtime.Object{
+			&appsv1.DaemonSet{}, &appsv1.DaemonSetList{}, &appsv1.Deployment{}, &appsv1.DeploymentList{},
+			&appsv1.ReplicaSet{}, &appsv1.ReplicaSetList{}, &networkingv1.Ingress{}, &networkingv1.IngressList{},
+			&networkingv1.NetworkPolicy{}, &networkingv1.NetworkPolicyList{},
+		},
+	},
 }
 
 // NewScheme returns a scheme with everything of AddToScheme and the unversioned types of the API
@@ -103,7 +131,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddUnversionedTypes(unversioned,
 		&metav1.Status{}, &metav1.APIVersions{}, &metav1.APIGroupList{}, &metav1.APIGroup{}, &metav1.APIResourceList{})
 	autoscaling.AddDefaults(s)
-	errs := []error{autoscaling.AddConversions(s), events.AddConversions(s), addQueryConversions(s)}
+	errs := []error{autoscaling.AddConversions(s), events.AddConversions(s), addRemoved(s), addQueryConversions(s)}
 	for _, d := range Resources() {
 		addDefaults(s, d)
 		errs = append(errs, addFieldLabels(s, d))

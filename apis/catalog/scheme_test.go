@@ -55,6 +55,9 @@ func TestRoundTrip(t *testing.T) {
 	codecs := serializer.NewCodecFactory(s)
 	for media, serial := range serializers(t, codecs) {
 		for _, d := range Resources() {
+			if Removed(d.Version) {
+				continue // TestVersionsConvertBothWays begins with what the old version can hold
+			}
 			t.Run(media+" "+d.GroupResource().String(), func(t *testing.T) {
 				for seed := range int64(5) {
 					obj := d.New()

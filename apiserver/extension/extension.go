@@ -12,6 +12,7 @@ import (
 	apiextensionsinformers "k8s.io/apiextensions-apiserver/pkg/client/informers/externalversions/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	"k8s.io/client-go/tools/cache"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"k8s.io/kube-aggregator/pkg/controllers/autoregister"
@@ -88,6 +89,25 @@ var priorities = map[schema.GroupVersion]priority{
 	{Group: "discovery.k8s.io", Version: "v1"}:             {16200, 15},
 	{Group: "flowcontrol.apiserver.k8s.io", Version: "v1"}: {16100, 21},
 	{Group: "resource.k8s.io", Version: "v1"}:              {15900, 20},
+
+	// Removed versions, after the ones that took their place.
+	{Group: "apps", Version: "v1beta2"}:              {17800, 9},
+	{Group: "apps", Version: "v1beta1"}:              {17800, 1},
+	{Group: "autoscaling", Version: "v2beta2"}:       {17500, 9},
+	{Group: "batch", Version: "v1beta1"}:             {17400, 9},
+	{Group: "networking.k8s.io", Version: "v1beta1"}: {17200, 9},
+	{Group: "policy", Version: "v1beta1"}:            {17100, 9},
+	{Group: "extensions", Version: "v1beta1"}:        {15000, 1},
+}
+
+// Order gives the built-in groups their order in aggregated discovery. The aggregator does so for the
+// APIServices of other servers alone.
+func Order(discovery aggregated.ResourceManager) {
+	for gv, p := range priorities {
+		if gv.Group != "" { // it has a document of its own
+			discovery.SetGroupVersionPriority(metav1.GroupVersion(gv), int(p.group), int(p.version))
+		}
+	}
 }
 
 // custom is the priority of groups made by custom resource definitions.

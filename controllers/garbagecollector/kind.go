@@ -36,6 +36,9 @@ var ignored = map[schema.GroupResource]bool{
 	{Group: "events.k8s.io", Resource: "events"}: true,
 }
 
+// secondView is a group that shows what other groups have, under its old name.
+const secondView = "extensions"
+
 // watched picks what to watch: each resource that can be deleted, listed and
 // watched, in the first version of its group that has it, the preferred one
 // before the others.
@@ -60,7 +63,7 @@ func watched(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) (watch 
 				k := kind{resource: version.WithResource(r.Name), kind: r.Kind, namespaced: r.Namespaced}
 				all[version.WithKind(r.Kind)] = k
 				gr := k.resource.GroupResource()
-				if seen[gr] || ignored[gr] || !has(r.Verbs, "delete", "list", "watch") {
+				if seen[gr] || ignored[gr] || gr.Group == secondView || !has(r.Verbs, "delete", "list", "watch") {
 					continue
 				}
 				seen[gr] = true
