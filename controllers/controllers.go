@@ -19,6 +19,7 @@ import (
 	"coracle.dev/coracle/controllers/replicationcontroller"
 	"coracle.dev/coracle/controllers/rootca"
 	"coracle.dev/coracle/controllers/serviceaccount"
+	"coracle.dev/coracle/controllers/statefulset"
 	"coracle.dev/coracle/controllers/tainteviction"
 	"coracle.dev/coracle/controllers/ttlafterfinished"
 )
@@ -30,13 +31,15 @@ type entry struct {
 	add  func(ctrl.Manager, Options) error
 }
 
-// entries lists every controller there is. The names are upstream's.
+// entries lists every controller there is; those of volumes are in storage.go. The
+// names are upstream's, where upstream has the controller.
 func entries() []entry {
-	return []entry{
+	return append(storageEntries(), []entry{
 		{"endpoints-controller", func(m ctrl.Manager, _ Options) error { return endpoints.New(m).SetupWithManager(m) }},
 		{"endpointslice-controller", addEndpointSlice},
 		{"endpointslice-mirroring-controller", func(m ctrl.Manager, _ Options) error { return endpointslicemirroring.New(m).SetupWithManager(m) }},
 		{"daemonset-controller", func(m ctrl.Manager, _ Options) error { return daemonset.New(m).SetupWithManager(m) }},
+		{"statefulset-controller", func(m ctrl.Manager, _ Options) error { return statefulset.New(m).SetupWithManager(m) }},
 		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
 		{"ttl-after-finished-controller", func(m ctrl.Manager, _ Options) error { return ttlafterfinished.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
@@ -53,7 +56,7 @@ func entries() []entry {
 		{"taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return tainteviction.New(m).SetupWithManager(m) }},
 		{"node-ipam-controller", addNodeIPAM},
 		{"clusterrole-aggregation-controller", func(m ctrl.Manager, _ Options) error { return clusterroleaggregation.New(m).SetupWithManager(m) }},
-	}
+	}...)
 }
 
 func addNodeIPAM(m ctrl.Manager, o Options) error {

@@ -58,6 +58,9 @@ func (r *Reconciler) remove(ctx context.Context, ds *appsv1.DaemonSet, pods []*c
 }
 
 func (r *Reconciler) writeStatus(ctx context.Context, ds *appsv1.DaemonSet, st appsv1.DaemonSetStatus) error {
+	if err := r.written.Current(ds); err != nil {
+		return err
+	}
 	if apiequality.Semantic.DeepEqual(ds.Status, st) {
 		return nil
 	}
@@ -65,6 +68,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, ds *appsv1.DaemonSet, st a
 	if err := r.client.Status().Update(ctx, ds); err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
+	r.written.Note(ds)
 	return nil
 }
 

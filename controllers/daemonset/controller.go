@@ -9,7 +9,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +29,7 @@ import (
 	"coracle.dev/coracle/controllers/internal/podcontrol"
 	"coracle.dev/coracle/controllers/internal/podevent"
 	"coracle.dev/coracle/controllers/internal/revision"
+	"coracle.dev/coracle/controllers/internal/written"
 )
 
 var kind = appsv1.SchemeGroupVersion.WithKind("DaemonSet")
@@ -42,6 +42,7 @@ type Reconciler struct {
 	expect  *expectation.Tracker
 	pace    *pace.Limiter
 	backoff *backoff
+	written *written.Versions
 	now     func() time.Time
 }
 
@@ -54,6 +55,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		expect:  expectation.New(time.Now),
 		pace:    pace.New(time.Now),
 		backoff: newBackoff(time.Now),
+		written: written.New(),
 		now:     time.Now,
 	}
 }
@@ -67,6 +69,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	forget := predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
 		r.expect.Forget(e.Object.GetUID())
+		r.written.Forget(e.Object.GetUID())
 		r.backoff.forget(e.Object.GetUID())
 		r.pace.Forget(client.ObjectKeyFromObject(e.Object))
 		return true
@@ -146,18 +149,18 @@ func (r *Reconciler) observe(ctx context.Context, ds *appsv1.DaemonSet, selector
 // keepHistory writes the revisions of the set's template, and returns the hash
 // of the present one.
 func (r *Reconciler) keepHistory(ctx context.Context, ds *appsv1.DaemonSet, selector labels.Selector, pods []*corev1.Pod) (string, error) {
-	var existing []*appsv1.ControllerRevision
-	for _, key := range []string{string(ds.UID), index.Orphan} {
-		var list appsv1.ControllerRevisionList
-		if err := r.client.List(ctx, &list, client.InNamespace(ds.Namespace), client.MatchingFields{index.Controller: key}); err != nil {
-			return "", fmt.Errorf("listing revisions: %w", err)
-		}
-		for i := range list.Items {
-			existing = append(existing, &list.Items[i])
-		}
+	keeper := revision.Keeper{
+		Owner:  revision.Owner{Object: ds, Kind: kind, Template: &ds.Spec.Template, Collisions: ds.Status.CollisionCount, Limit: 10},
+		Client: r.client, Live: r.live, Selector: selector,
+		Collided: func(ctx context.Context, count *int32) error {
+			ds.Status.CollisionCount = count
+			return r.client.Status().Update(ctx, ds)
+		},
 	}
-	claimer := &owner.Claimer{Client: r.client, Live: r.live, Controller: ds, Kind: kind, Selector: selector}
-	existing, err := owner.All(ctx, claimer, existing)
+	if ds.Spec.RevisionHistoryLimit != nil {
+		keeper.Limit = int(*ds.Spec.RevisionHistoryLimit)
+	}
+	existing, err := keeper.Existing(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -165,65 +168,11 @@ func (r *Reconciler) keepHistory(ctx context.Context, ds *appsv1.DaemonSet, sele
 	for _, p := range pods {
 		used[p.Labels[appsv1.DefaultDaemonSetUniqueLabelKey]] = true
 	}
-	limit := 10
-	if ds.Spec.RevisionHistoryLimit != nil {
-		limit = int(*ds.Spec.RevisionHistoryLimit)
-	}
-	h, err := revision.Plan(revision.Owner{Object: ds, Kind: kind, Template: &ds.Spec.Template, Collisions: ds.Status.CollisionCount, Limit: limit},
-		existing, func(hash string) bool { return used[hash] })
+	h, err := revision.Plan(keeper.Owner, existing, func(old *appsv1.ControllerRevision) bool { return used[revision.Hash(old)] })
 	if err != nil {
 		return "", err
 	}
-	return revision.Hash(h.Current), r.writeHistory(ctx, ds, h)
-}
-
-func (r *Reconciler) writeHistory(ctx context.Context, ds *appsv1.DaemonSet, h revision.History) error {
-	if h.Create {
-		err := r.client.Create(ctx, h.Current)
-		if apierrors.IsAlreadyExists(err) {
-			return r.collided(ctx, ds, h.Current, err)
-		}
-		if podcontrol.NamespaceTerminating(err) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("creating revision %s: %w", h.Current.Name, err)
-		}
-	}
-	if h.Update {
-		if err := r.client.Update(ctx, h.Current); err != nil {
-			return fmt.Errorf("renumbering revision %s: %w", h.Current.Name, err)
-		}
-	}
-	for _, old := range h.Remove {
-		if err := r.client.Delete(ctx, old, client.Preconditions{UID: &old.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting revision %s: %w", old.Name, err)
-		}
-	}
-	return nil
-}
-
-// collided counts a collision of the template's hash, which gives the next
-// attempt another name; unless the revision that exists is the one meant, which
-// the cache has yet to show.
-func (r *Reconciler) collided(ctx context.Context, ds *appsv1.DaemonSet, meant *appsv1.ControllerRevision, cause error) error {
-	conflict := apierrors.NewConflict(appsv1.Resource("controllerrevisions"), meant.Name, cause)
-	existing := &appsv1.ControllerRevision{}
-	if err := r.live.Get(ctx, client.ObjectKeyFromObject(meant), existing); err != nil {
-		return fmt.Errorf("reading revision %s, which exists: %w", meant.Name, err)
-	}
-	if string(existing.Data.Raw) == string(meant.Data.Raw) && metav1.IsControlledBy(existing, ds) {
-		return conflict
-	}
-	count := int32(1)
-	if ds.Status.CollisionCount != nil {
-		count = *ds.Status.CollisionCount + 1
-	}
-	ds.Status.CollisionCount = &count
-	if err := r.client.Status().Update(ctx, ds); err != nil {
-		return fmt.Errorf("counting a collision: %w", err)
-	}
-	return conflict
+	return revision.Hash(h.Current), keeper.Write(ctx, h)
 }
 
 // adopters names the sets that may adopt a pod.

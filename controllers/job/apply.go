@@ -3,8 +3,6 @@ package job
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"sync"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -83,7 +81,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, j *batchv1.Job, st batchv1
 	if err := r.client.Status().Update(ctx, j); err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	r.written.note(j)
+	r.written.Note(j)
 	return nil
 }
 
@@ -125,40 +123,4 @@ func stray(j *batchv1.Job, p *corev1.Pod) bool {
 	}
 	selector, err := metav1.LabelSelectorAsSelector(j.Spec.Selector)
 	return err == nil && !selector.Matches(labels.Set(p.Labels))
-}
-
-// versions knows the version of each job that was written last.
-type versions struct {
-	mu   sync.Mutex
-	last map[types.UID]uint64
-}
-
-func newVersions() *versions { return &versions{last: map[types.UID]uint64{}} }
-
-func (v *versions) note(j *batchv1.Job) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.last[j.UID] = version(j)
-}
-
-// stale tells whether the job is from before the last write. Resource versions
-// of one resource are in order, which Kubernetes promises since 1.35.
-func (v *versions) stale(j *batchv1.Job) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return version(j) < v.last[j.UID]
-}
-
-func (v *versions) forget(uid types.UID) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.last, uid)
-}
-
-func version(j *batchv1.Job) uint64 {
-	n, err := strconv.ParseUint(j.ResourceVersion, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }

@@ -26,6 +26,7 @@ import (
 	"coracle.dev/coracle/controllers/internal/pace"
 	"coracle.dev/coracle/controllers/internal/podcontrol"
 	"coracle.dev/coracle/controllers/internal/podevent"
+	"coracle.dev/coracle/controllers/internal/written"
 )
 
 var kind = batchv1.SchemeGroupVersion.WithKind("Job")
@@ -41,7 +42,7 @@ type Reconciler struct {
 	pods    podcontrol.Control
 	expect  *expectation.Tracker
 	pace    *pace.Limiter
-	written *versions
+	written *written.Versions
 	now     func() time.Time
 }
 
@@ -53,7 +54,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		pods:    podcontrol.Control{Client: mgr.GetClient(), Recorder: recorder(mgr)},
 		expect:  expectation.New(time.Now),
 		pace:    pace.New(time.Now),
-		written: newVersions(),
+		written: written.New(),
 		now:     time.Now,
 	}
 }
@@ -72,7 +73,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	forget := predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
 		r.expect.Forget(e.Object.GetUID())
-		r.written.forget(e.Object.GetUID())
+		r.written.Forget(e.Object.GetUID())
 		r.pace.Forget(client.ObjectKeyFromObject(e.Object))
 		return true
 	}}
@@ -115,7 +116,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if j.Spec.ManagedBy != nil && *j.Spec.ManagedBy != batchv1.JobControllerName {
 		return ctrl.Result{}, nil
 	}
-	if r.written.stale(j) {
+	if r.written.Stale(j) {
 		return ctrl.Result{}, nil // the event that brings the later version brings us back
 	}
 	if finished(j) || j.DeletionTimestamp != nil {

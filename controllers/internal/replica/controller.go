@@ -9,7 +9,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -30,6 +29,7 @@ import (
 	"coracle.dev/coracle/controllers/internal/podcontrol"
 	"coracle.dev/coracle/controllers/internal/podevent"
 	"coracle.dev/coracle/controllers/internal/podstatus"
+	"coracle.dev/coracle/controllers/internal/written"
 )
 
 // Kind is how the reconciler sees owners of one kind.
@@ -51,25 +51,27 @@ type Kind[T client.Object] struct {
 
 // Reconciler keeps the pods of the owners of one kind.
 type Reconciler[T client.Object] struct {
-	kind   Kind[T]
-	client client.Client
-	live   client.Reader
-	pods   podcontrol.Control
-	expect *expectation.Tracker
-	pace   *pace.Limiter
-	now    func() time.Time
+	kind    Kind[T]
+	client  client.Client
+	live    client.Reader
+	pods    podcontrol.Control
+	expect  *expectation.Tracker
+	pace    *pace.Limiter
+	written *written.Versions
+	now     func() time.Time
 }
 
 // New makes the reconciler of a kind with the manager's client.
 func New[T client.Object](mgr ctrl.Manager, kind Kind[T]) *Reconciler[T] {
 	return &Reconciler[T]{
-		kind:   kind,
-		client: mgr.GetClient(),
-		live:   mgr.GetAPIReader(),
-		pods:   podcontrol.Control{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorderFor(kind.Name)}, //nolint:staticcheck // events as Kubernetes has them, with a source
-		expect: expectation.New(time.Now),
-		pace:   pace.New(time.Now),
-		now:    time.Now,
+		kind:    kind,
+		client:  mgr.GetClient(),
+		live:    mgr.GetAPIReader(),
+		pods:    podcontrol.Control{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorderFor(kind.Name)}, //nolint:staticcheck // events as Kubernetes has them, with a source
+		expect:  expectation.New(time.Now),
+		pace:    pace.New(time.Now),
+		written: written.New(),
+		now:     time.Now,
 	}
 }
 
@@ -80,6 +82,7 @@ func (r *Reconciler[T]) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	forget := predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
 		r.expect.Forget(e.Object.GetUID())
+		r.written.Forget(e.Object.GetUID())
 		r.pace.Forget(client.ObjectKeyFromObject(e.Object))
 		return true
 	}}
@@ -213,14 +216,18 @@ func (r *Reconciler[T]) writeStatus(ctx context.Context, obj T, set Set, active 
 	if !next.IsZero() {
 		wait = next.Sub(now)
 	}
+	if err := r.written.Current(obj); err != nil {
+		return 0, err
+	}
 	r.kind.SetStatus(obj, st)
 	// Compared as the kind holds it: not every kind has every field.
 	if written, err := r.kind.Set(obj); err == nil && apiequality.Semantic.DeepEqual(written.Status, set.Status) {
 		return wait, nil
 	}
-	if err := r.client.Status().Update(ctx, obj); err != nil && !apierrors.IsNotFound(err) {
+	if err := r.client.Status().Update(ctx, obj); err != nil {
 		return 0, fmt.Errorf("writing the status: %w", err)
 	}
+	r.written.Note(obj)
 	return wait, nil
 }
 

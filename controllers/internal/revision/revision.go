@@ -3,7 +3,8 @@
 //
 // A revision holds a strategic merge patch that turns its owner into what it
 // was. The newest revision has the highest number; a template that comes back
-// gets its old revision back, renumbered. The functions are pure.
+// gets its old revision back, renumbered. What is to be done is decided by pure
+// functions; Keeper reads and writes.
 package revision
 
 import (
@@ -54,6 +55,19 @@ func Patch(t *corev1.PodTemplateSpec) ([]byte, error) {
 	return json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
 }
 
+// Template is the pod template that a revision holds.
+func Template(r *appsv1.ControllerRevision) (*corev1.PodTemplateSpec, error) {
+	var data struct {
+		Spec struct {
+			Template corev1.PodTemplateSpec `json:"template"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(r.Data.Raw, &data); err != nil {
+		return nil, fmt.Errorf("decoding revision %s: %w", r.Name, err)
+	}
+	return &data.Spec.Template, nil
+}
+
 // History is what is to be done to the revisions of an owner.
 type History struct {
 	// Current is the revision of the present template; it is to be created if
@@ -75,8 +89,9 @@ type Owner struct {
 }
 
 // Plan finds the revision of the owner's template among the existing ones, or
-// makes it. inUse tells whether pods have a revision's hash.
-func Plan(o Owner, existing []*appsv1.ControllerRevision, inUse func(hash string) bool) (History, error) {
+// makes it. inUse tells whether an old revision is to stay, whatever the limit:
+// pods are of it.
+func Plan(o Owner, existing []*appsv1.ControllerRevision, inUse func(*appsv1.ControllerRevision) bool) (History, error) {
 	data, err := Patch(o.Template)
 	if err != nil {
 		return History{}, err
@@ -109,7 +124,7 @@ func Plan(o Owner, existing []*appsv1.ControllerRevision, inUse func(hash string
 	for surplus := len(old) - o.Limit; surplus > 0 && len(old) > 0; {
 		r := old[len(old)-1]
 		old = old[:len(old)-1]
-		if !inUse(Hash(r)) {
+		if !inUse(r) {
 			h.Remove = append(h.Remove, r)
 			surplus--
 		}

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func owner(image string, limit int) Owner {
+func ownerOf(image string, limit int) Owner {
 	return Owner{
 		Object:   &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "ds", UID: "ds"}},
 		Kind:     appsv1.SchemeGroupVersion.WithKind("DaemonSet"),
@@ -20,9 +20,9 @@ func owner(image string, limit int) Owner {
 
 func plan(t *testing.T, o Owner, existing []*appsv1.ControllerRevision, used ...string) History {
 	t.Helper()
-	h, err := Plan(o, existing, func(hash string) bool {
+	h, err := Plan(o, existing, func(r *appsv1.ControllerRevision) bool {
 		for _, u := range used {
-			if u == hash {
+			if u == Hash(r) {
 				return true
 			}
 		}
@@ -37,7 +37,7 @@ func plan(t *testing.T, o Owner, existing []*appsv1.ControllerRevision, used ...
 func TestPlan(t *testing.T) {
 	var all []*appsv1.ControllerRevision
 	for i, image := range []string{"a", "b", "c"} {
-		h := plan(t, owner(image, 10), all)
+		h := plan(t, ownerOf(image, 10), all)
 		if !h.Create || h.Current.Revision != int64(i+1) || len(h.Remove) != 0 {
 			t.Fatalf("image %s: %+v", image, h)
 		}
@@ -46,26 +46,26 @@ func TestPlan(t *testing.T) {
 		}
 		all = append(all, h.Current)
 	}
-	if h := plan(t, owner("c", 10), all); h.Create || h.Update || h.Current.Name != all[2].Name {
+	if h := plan(t, ownerOf("c", 10), all); h.Create || h.Update || h.Current.Name != all[2].Name {
 		t.Errorf("the same template: %+v", h)
 	}
-	back := plan(t, owner("a", 10), all)
+	back := plan(t, ownerOf("a", 10), all)
 	if back.Create || !back.Update || back.Current.Name != all[0].Name || back.Current.Revision != 4 {
 		t.Errorf("a template that comes back: %+v", back)
 	}
 	if all[0].Revision != 1 {
 		t.Error("the plan changed what it was given")
 	}
-	if h := plan(t, owner("c", 1), all); len(h.Remove) != 1 || h.Remove[0].Name != all[0].Name {
+	if h := plan(t, ownerOf("c", 1), all); len(h.Remove) != 1 || h.Remove[0].Name != all[0].Name {
 		t.Errorf("beyond the limit: %+v", h.Remove)
 	}
-	if h := plan(t, owner("c", 0), all, Hash(all[0])); len(h.Remove) != 1 || h.Remove[0].Name != all[1].Name {
+	if h := plan(t, ownerOf("c", 0), all, Hash(all[0])); len(h.Remove) != 1 || h.Remove[0].Name != all[1].Name {
 		t.Errorf("beyond the limit, but used: %+v", h.Remove)
 	}
 }
 
 func TestTemplateHash(t *testing.T) {
-	a, b := owner("a", 0).Template, owner("b", 0).Template
+	a, b := ownerOf("a", 0).Template, ownerOf("b", 0).Template
 	if TemplateHash(a, nil) == TemplateHash(b, nil) {
 		t.Error("different templates have one hash")
 	}
