@@ -39,7 +39,8 @@ func (c *chain) admit(ctx context.Context) error {
 	}
 	c.Admission, err = admission.New(admission.Options{
 		Enable: c.options.EnableAdmissionPlugins, Disable: c.options.DisableAdmissionPlugins,
-		Client: typed, Dynamic: client, Informers: c.Informers, Authorizer: c.Authorizer,
+		ConfigFile: c.options.Operation.AdmissionConfigFile,
+		Client:     typed, Dynamic: client, Informers: c.Informers, Authorizer: c.Authorizer,
 		// What is served changes with custom resources; the mapper asks anew for what it does not know.
 		RESTMapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(served)),
 		Schemas:    &resolver.ClientDiscoveryResolver{Discovery: served},

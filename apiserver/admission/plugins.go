@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
 	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
 	validatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
+	quotaplugin "k8s.io/apiserver/pkg/admission/plugin/resourcequota"
 	webhookinit "k8s.io/apiserver/pkg/admission/plugin/webhook/initializer"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
@@ -24,13 +25,16 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 
+	"coracle.dev/coracle/apiserver/admission/claimresize"
 	"coracle.dev/coracle/apiserver/admission/defaultclass"
 	"coracle.dev/coracle/apiserver/admission/limitranger"
 	"coracle.dev/coracle/apiserver/admission/noderestriction"
 	"coracle.dev/coracle/apiserver/admission/nodetaint"
+	"coracle.dev/coracle/apiserver/admission/podsecurity"
 	"coracle.dev/coracle/apiserver/admission/priority"
 	"coracle.dev/coracle/apiserver/admission/runtimeclass"
 	"coracle.dev/coracle/apiserver/admission/serviceaccount"
+	"coracle.dev/coracle/apiserver/admission/storageprotection"
 	"coracle.dev/coracle/apiserver/admission/toleration"
 )
 
@@ -47,15 +51,19 @@ var order = []entry{
 	{serviceaccount.Name, true},
 	{noderestriction.Name, true},
 	{nodetaint.Name, true},
+	{podsecurity.Name, true},
 	{priority.Name, true},
 	{toleration.Name, true},
 	{defaultclass.StorageName, true},
+	{storageprotection.Name, false}, // until there are controllers that take the finalizers off
+	{claimresize.Name, true},
 	{runtimeclass.Name, true},
 	{defaultclass.IngressName, true},
 	{mutatingpolicy.PluginName, true},
 	{mutating.PluginName, true},
 	{validatingpolicy.PluginName, true},
 	{validating.PluginName, true},
+	{quotaplugin.PluginName, true},
 }
 
 // Order lists all plugins, in order.
@@ -71,6 +79,8 @@ func Order() []string {
 type Options struct {
 	// Enable and Disable change which plugins run.
 	Enable, Disable []string
+	// ConfigFile is an AdmissionConfiguration, which configures single plugins; it may be empty.
+	ConfigFile string
 
 	Client     kubernetes.Interface
 	Dynamic    dynamic.Interface
@@ -114,18 +124,19 @@ func New(o Options) (admission.Interface, error) {
 	for _, register := range []func(*admission.Plugins){
 		limitranger.Register, serviceaccount.Register, noderestriction.Register, nodetaint.Register,
 		priority.Register, toleration.Register, defaultclass.Register, runtimeclass.Register,
+		podsecurity.Register, storageprotection.Register, claimresize.Register, quotaplugin.Register,
 	} {
 		register(plugins)
 	}
-	config, err := admission.ReadAdmissionConfiguration(names, "", nil)
+	config, err := readConfig(names, o.ConfigFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading admission configuration: %w", err)
+		return nil, err
 	}
 	gates := utilfeature.DefaultFeatureGate
 	chain := admission.PluginInitializers{
 		initializer.New(o.Client, o.Dynamic, o.Informers, o.Authorizer, gates, compatibility.DefaultBuildEffectiveVersion(), o.Drained, o.RESTMapper),
 		webhookinit.NewPluginInitializer(o.Webhooks, o.Services),
-		policyInitializer{o.Schemas},
+		policyInitializer{o.Schemas}, quotaInitializer{},
 	}
 	out, err := plugins.NewFromPlugins(names, config, chain, admission.DecoratorFunc(admissionmetrics.WithControllerMetrics))
 	if err != nil {

@@ -41,8 +41,8 @@ func Start(t testing.TB, change ...func(*apiserver.Options)) (*rest.Config, *api
 	o.AuthorizationModes = []string{"AlwaysAllow"}
 	o.Authentication.TokenAuthFile = tokenFile(t)
 	o.Authentication.ServiceAccountSigningKeyFile = signingKey(t)
-	// There are no controllers to make service accounts and to take taints off nodes.
-	o.DisableAdmissionPlugins = []string{"ServiceAccount", "TaintNodesByCondition"}
+	// There are no controllers to make service accounts, and to take taints and finalizers off again.
+	o.DisableAdmissionPlugins = []string{"ServiceAccount", "TaintNodesByCondition", "StorageObjectInUseProtection"}
 	for _, f := range change {
 		f(o)
 	}
