@@ -92,11 +92,13 @@ func TestReplicaSet(t *testing.T) {
 }
 
 func TestReplicaSetAdoptsOrphansOfAnother(t *testing.T) {
-	e := start(t, "replicaset-controller")
+	e := start(t, "replicationcontroller-controller")
 	e.kubelet()
+	stop := e.run("replicaset-controller")
 	old := replicaSet("web", 4)
 	e.create(old)
 	e.waitReplicaSet("web", 4)
+	stop() // so that what begins next sees all of this, not the new set before it
 	// No garbage collector runs here, so that orphaning is done by hand.
 	e.delete(old, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	for _, p := range e.pods("app", "web") {
@@ -105,6 +107,7 @@ func TestReplicaSetAdoptsOrphansOfAnother(t *testing.T) {
 	before := e.pods("app", "web")
 	next := replicaSet("web", 4)
 	e.create(next)
+	e.run("replicaset-controller")
 	e.waitReplicaSet("web", 4)
 	after := e.pods("app", "web")
 	if len(after) != 4 {
