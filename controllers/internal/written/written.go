@@ -7,6 +7,7 @@
 package written
 
 import (
+	"errors"
 	"strconv"
 	"sync"
 
@@ -46,7 +47,7 @@ func (v *Versions) Current(obj client.Object) error {
 	if !v.Stale(obj) {
 		return nil
 	}
-	return apierrors.NewConflict(schema.GroupResource{}, obj.GetName(), nil)
+	return apierrors.NewConflict(schema.GroupResource{Resource: "objects"}, obj.GetName(), errors.New("the cache has yet to show the last write"))
 }
 
 // Forget drops what is known of an object that is gone.
