@@ -166,6 +166,7 @@ func dynamicFor(t *testing.T, config *rest.Config) dynamic.Interface {
 func TestEveryResource(t *testing.T) {
 	// Priority and fairness would write into the flow schemas that are written here.
 	config, _ := apiservertest.Start(t, func(o *apiserver.Options) { o.Operation.PriorityAndFairness = false })
+	seen := record(config)
 	c := dynamicFor(t, config)
 	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": testNamespace}}}
 	if _, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
@@ -184,9 +185,13 @@ func TestEveryResource(t *testing.T) {
 			if s.d.Scale != nil {
 				s.testScale(t, client, created)
 			}
+			s.testApply(t, config)
+			s.testProtobuf(t, config)
 			s.testDelete(t, client, created)
 		})
 	}
+	walkOthers(t, config)
+	seen.compare(t)
 }
 
 // testCreate creates dry, then for good, and compares what is returned with what is read and listed.
@@ -354,6 +359,13 @@ func (s *sample) testScale(t *testing.T, client dynamic.ResourceInterface, creat
 	if n, _, _ := unstructured.NestedInt64(got.Object, "spec", "replicas"); n != 5 {
 		t.Errorf("spec.replicas is %d after scaling to 5", n)
 	}
+	scaled, err := client.Patch(t.Context(), created.GetName(), types.MergePatchType, []byte(`{"spec":{"replicas":4}}`), metav1.PatchOptions{}, "scale")
+	if err != nil {
+		t.Fatalf("patching scale: %v", err)
+	}
+	if n, _, _ := unstructured.NestedInt64(scaled.Object, "spec", "replicas"); n != 4 || scaled.GetKind() != "Scale" {
+		t.Errorf("patching scale to 4 answers %v", scaled.Object)
+	}
 	_, err = client.Patch(t.Context(), created.GetName(), types.MergePatchType, []byte(`{"spec":{"replicas":-1}}`), metav1.PatchOptions{}, "scale")
 	if !apierrors.IsInvalid(err) {
 		t.Errorf("scaling to -1: %v, want Invalid", err)
@@ -367,15 +379,7 @@ func (s *sample) testTable(t *testing.T, config *rest.Config, created *unstructu
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := "/apis/" + s.gvr.Group
-	if s.gvr.Group == "" {
-		path = "/api"
-	}
-	path += "/" + s.gvr.Version
-	if !s.d.ClusterScoped {
-		path += "/namespaces/" + testNamespace
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+path+"/"+s.gvr.Resource+"?includeObject=Metadata", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+s.path()+"?includeObject=Metadata", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
