@@ -3,8 +3,12 @@ package controllers
 import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"coracle.dev/coracle/controllers/ephemeralvolume"
 	"coracle.dev/coracle/controllers/expand"
 	"coracle.dev/coracle/controllers/localpath"
+	"coracle.dev/coracle/controllers/pvcprotection"
+	"coracle.dev/coracle/controllers/pvprotection"
+	"coracle.dev/coracle/controllers/vacprotection"
 	"coracle.dev/coracle/controllers/volumebinding"
 )
 
@@ -14,6 +18,10 @@ func storageEntries() []entry {
 		{"persistentvolume-binder-controller", addVolumeBinding},
 		{"local-path-provisioner-controller", func(m ctrl.Manager, _ Options) error { return setUp(localpath.New, m) }},
 		{"persistentvolume-expander-controller", func(m ctrl.Manager, _ Options) error { return expand.New(m).SetupWithManager(m) }},
+		{"persistentvolumeclaim-protection-controller", func(m ctrl.Manager, _ Options) error { return pvcprotection.New(m).SetupWithManager(m) }},
+		{"persistentvolume-protection-controller", func(m ctrl.Manager, _ Options) error { return pvprotection.New(m).SetupWithManager(m) }},
+		{"volumeattributesclass-protection-controller", func(m ctrl.Manager, _ Options) error { return vacprotection.New(m).SetupWithManager(m) }},
+		{"ephemeral-volume-controller", func(m ctrl.Manager, _ Options) error { return ephemeralvolume.New(m).SetupWithManager(m) }},
 	}
 }
 
