@@ -8,6 +8,7 @@ import (
 
 	"coracle.dev/coracle/controllers"
 	"coracle.dev/coracle/scheduler"
+	schedulerconfig "coracle.dev/coracle/scheduler/config"
 )
 
 // controllerOptions are those of the controllers, with files that flags name.
@@ -44,6 +45,14 @@ func (o *controllerOptions) complete() (controllers.Options, error) {
 func addSchedulerFlags(fs *pflag.FlagSet, o *scheduler.Options) {
 	fs.StringVar(&o.SchedulerName, "scheduler-name", o.SchedulerName, "Name by which pods choose this scheduler (default default-scheduler)")
 	fs.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "Wait until no other process schedules")
+	fs.Func("scheduler-config", "KubeSchedulerConfiguration file with profiles, plugins and extenders; flags after it win", func(file string) error {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		*o, err = schedulerconfig.Read(data)
+		return err
+	})
 }
 
 // parseArgs sets flags of a part from what the cluster's own flag of that name holds.

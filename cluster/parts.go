@@ -100,6 +100,9 @@ func schedulerPart() Part {
 			addSchedulerFlags(fs, &o)
 		},
 		Run: func(ctx context.Context) error {
+			if client.kubeconfig == "" && o.Kubeconfig != "" {
+				client.kubeconfig = o.Kubeconfig
+			}
 			cfg, err := client.config()
 			if err != nil {
 				return err

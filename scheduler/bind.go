@@ -23,10 +23,7 @@ const (
 // bind writes where an assumed pod goes.
 func (s *scheduler) bind(ctx context.Context, item *queue.Item, node string) {
 	p := item.Pod.Pod
-	err := s.client.CoreV1().Pods(p.Namespace).Bind(ctx, &corev1.Binding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID},
-		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
-	}, metav1.CreateOptions{})
+	err := s.bindTo(ctx, item, node)
 	if err == nil {
 		s.of(p).recorder.Eventf(p, nil, corev1.EventTypeNormal, reasonScheduled, "Binding", "Successfully assigned %s/%s to %s", p.Namespace, p.Name, node)
 		klog.FromContext(ctx).V(2).Info("Bound pod", "pod", klog.KObj(p), "node", node, "attempts", item.Attempts)
@@ -38,6 +35,19 @@ func (s *scheduler) bind(ctx context.Context, item *queue.Item, node string) {
 	if s.unbind(item) && !apierrors.IsNotFound(err) {
 		s.report(ctx, p, corev1.PodReasonSchedulerError, fmt.Sprintf("binding rejected: %v", err), nil)
 	}
+}
+
+func (s *scheduler) bindTo(ctx context.Context, item *queue.Item, node string) error {
+	p := item.Pod.Pod
+	for i := range s.Extenders {
+		if e := &s.Extenders[i]; e.Bind != nil && e.Wants(item.Pod) {
+			return e.Bind(ctx, p, node)
+		}
+	}
+	return s.client.CoreV1().Pods(p.Namespace).Bind(ctx, &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
+	}, metav1.CreateOptions{})
 }
 
 // unbind takes back an assumption, unless it has become true: a binding whose answer got lost shows in the watch. It

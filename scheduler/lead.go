@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,21 +15,28 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// The lease, and its times, as kube-scheduler has them by default.
-const (
-	leaseNamespace = metav1.NamespaceSystem
-	leaseName      = "kube-scheduler"
-	leaseDuration  = 15 * time.Second
-	renewDeadline  = 10 * time.Second
-	retryPeriod    = 2 * time.Second
-)
+// Lease names a lease, and its times.
+type Lease struct {
+	Namespace, Name                      string
+	Duration, RenewDeadline, RetryPeriod time.Duration
+}
+
+// complete fills in what kube-scheduler has by default.
+func (l Lease) complete() Lease {
+	l.Namespace, l.Name = cmp.Or(l.Namespace, metav1.NamespaceSystem), cmp.Or(l.Name, "kube-scheduler")
+	l.Duration = cmp.Or(l.Duration, 15*time.Second)
+	l.RenewDeadline = cmp.Or(l.RenewDeadline, 10*time.Second)
+	l.RetryPeriod = cmp.Or(l.RetryPeriod, 2*time.Second)
+	return l
+}
 
 // errLost is that another scheduler may have taken over, so that this one must
 // decide nothing more.
-var errLost = errors.New("the lease " + leaseNamespace + "/" + leaseName + " was lost")
+var errLost = errors.New("the lease was lost")
 
 // lead waits for the lease, runs while it is held, and gives it up at the end.
-func lead(ctx context.Context, client kubernetes.Interface, run func(context.Context) error) error {
+func lead(ctx context.Context, client kubernetes.Interface, lease Lease, run func(context.Context) error) error {
+	lease = lease.complete()
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("naming this scheduler: %w", err)
@@ -38,11 +46,11 @@ func lead(ctx context.Context, client kubernetes.Interface, run func(context.Con
 	leading := make(chan context.Context, 1)
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
+			LeaseMeta:  metav1.ObjectMeta{Namespace: lease.Namespace, Name: lease.Name},
 			Client:     client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 		},
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		LeaseDuration: lease.Duration, RenewDeadline: lease.RenewDeadline, RetryPeriod: lease.RetryPeriod, ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { leading <- ctx },
 			OnStoppedLeading: func() {},

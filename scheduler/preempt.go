@@ -23,8 +23,10 @@ const reasonPreempted = "Preempted"
 func (s *scheduler) failed(ctx context.Context, item *queue.Item, f *framework.Failure) func() {
 	p := item.Pod
 	pr := s.of(p.Pod)
-	preemption, why := framework.Preempt(pr.Plugins, s.cluster, p, f, s.start, pr.Candidates)
-	f.After = why
+	var preemption *framework.Preemption
+	if !pr.NeverPreempts {
+		preemption, f.After = framework.Preempt(pr.Plugins, s.cluster, p, f, s.start, pr.Candidates, s.asked...)
+	}
 	var nominated *string
 	var outbid []*snapshot.Pod
 	switch had := s.cluster.NominatedNode(p.UID); {

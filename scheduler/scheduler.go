@@ -35,8 +35,17 @@ type Profile struct {
 	// NodesToScore is the percentage of nodes after which the search for fitting ones ends. 0 depends on the number
 	// of nodes: all of up to 100, fewer of more.
 	NodesToScore int
+	// NeverPreempts leaves other pods alone.
+	NeverPreempts bool
 	// Candidates bounds the search for a preemption. The zero value is kube-scheduler's default.
 	Candidates framework.Candidates
+}
+
+// Extender is a rule outside of the process, which may also bind pods.
+type Extender struct {
+	framework.Extender
+	// Bind binds a pod, instead of the scheduler. Nil leaves that to it.
+	Bind func(ctx context.Context, p *corev1.Pod, node string) error
 }
 
 // Options are the choices that a scheduler leaves open. The zero value is the scheduler of a usual cluster.
@@ -46,6 +55,9 @@ type Options struct {
 	SchedulerName string
 	// Profiles are the ways to schedule. Nil is one of SchedulerName with plugin.Default.
 	Profiles []Profile
+	// Extenders are asked after the plugins of whichever profile, with the lock held: the slower they are, the later
+	// does the scheduler see what happens.
+	Extenders []Extender
 	// InitialBackoff and MaxBackoff bound the time after which a pod that could not be placed is tried again. 0 is 1 s
 	// and 10 s.
 	InitialBackoff, MaxBackoff time.Duration
@@ -53,6 +65,10 @@ type Options struct {
 	BindTimeout time.Duration
 	// LeaderElect makes it wait for the lease kube-system/kube-scheduler, for clusters with several servers.
 	LeaderElect bool
+	// Lease is what LeaderElect waits for. The zero value is kube-scheduler's.
+	Lease Lease
+	// Kubeconfig is the file that a configuration names for how to reach the API server. Run does not read it.
+	Kubeconfig string
 	// Binders is how many bindings are written at once. 0 is 64.
 	Binders int
 	// Clock tells the time. Nil is the machine's.
@@ -88,6 +104,7 @@ type scheduler struct {
 	Options
 	client   kubernetes.Interface
 	profiles map[string]*profile // by scheduler name
+	asked    []framework.Extender
 	binders  errgroup.Group
 	wake     chan struct{} // holds a token when the queue may have something to hand out
 
@@ -116,7 +133,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	}
 	run := func(ctx context.Context) error { return newScheduler(client, o).run(ctx) }
 	if o.LeaderElect {
-		return lead(ctx, client, run)
+		return lead(ctx, client, o.Lease, run)
 	}
 	return run(ctx)
 }
@@ -150,6 +167,9 @@ func newScheduler(client kubernetes.Interface, o Options) *scheduler {
 		cluster: snapshot.NewCluster(), profiles: map[string]*profile{}, takers: map[types.UID]*taker{},
 	}
 	s.queue = queue.New(s.InitialBackoff, s.MaxBackoff)
+	for _, e := range s.Extenders {
+		s.asked = append(s.asked, e.Extender)
+	}
 	for _, p := range s.Profiles {
 		s.profiles[p.SchedulerName] = &profile{Profile: p}
 	}
@@ -215,8 +235,12 @@ func (s *scheduler) scheduleOne(ctx context.Context) (after func(), next time.Ti
 // decide places a pod, with the lock held, and returns what is to be written.
 func (s *scheduler) decide(ctx context.Context, item *queue.Item) func() {
 	pr := s.of(item.Pod.Pod)
-	result := framework.Schedule(pr.Plugins, s.cluster, item.Pod, framework.Choice{Tie: s.Tie, Start: s.start, Percent: pr.NodesToScore})
+	result := framework.Schedule(pr.Plugins, s.cluster, item.Pod, framework.Choice{Tie: s.Tie, Start: s.start, Percent: pr.NodesToScore, Extenders: s.asked})
 	s.start += result.Looked
+	if result.Err != nil {
+		s.queue.Failed(item, s.Clock.Now())
+		return func() { s.report(ctx, item.Pod.Pod, corev1.PodReasonSchedulerError, result.Err.Error(), nil) }
+	}
 	if result.Node == "" {
 		return s.failed(ctx, item, result.Failure)
 	}

@@ -244,7 +244,7 @@ func (s *scheduler) roomOn(n *snapshot.Node, p *snapshot.Pod) {
 // happened retries the pods to which a change gives hope.
 func (s *scheduler) happened(change framework.Change) {
 	moved := s.queue.Move(func(item *queue.Item) bool {
-		if item.Rejected == 0 {
+		if item.Rejected == 0 || item.Rejected&framework.Outside != 0 {
 			return true
 		}
 		plugins := s.of(item.Pod.Pod).Plugins

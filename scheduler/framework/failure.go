@@ -19,6 +19,9 @@ type Failure struct {
 // Plugins is a set of plugins by their place in the list.
 type Plugins uint64
 
+// Outside stands for whatever is no plugin, such as extenders: any event may change its mind.
+const Outside Plugins = 1 << 63
+
 func (f *Failure) rejected(plugin int) { f.Rejected |= 1 << plugin }
 
 // Has tells whether the plugin at a place is in the set.

@@ -44,6 +44,9 @@ type Plugin struct {
 	// Reserve notes in the cluster what a pod takes on the node that was chosen for it, besides room.
 	Reserve func(*snapshot.Cluster, *snapshot.Pod, *snapshot.Node) (*Reservation, *Status)
 
+	// Dry says why the rule itself can make no room for a pod that fits nowhere.
+	Dry func(*snapshot.Pod) string
+
 	// Wakes are the events after which a pod that this rule turned down may be worth another try.
 	Wakes Event
 	// Hint tells whether one of them is. Nil is always.

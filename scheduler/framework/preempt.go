@@ -15,14 +15,15 @@ import (
 type Preemption struct {
 	Node       string
 	Victims    []*snapshot.Pod // the most important first
-	violations int             // victims whose budget forbids it
+	Violations int             // victims whose budget forbids it
 }
 
-// Candidates bounds how many preemptions are compared: a percentage of the nodes, and at least a number. 0 is 10 and 100.
+// Candidates bounds how many preemptions are compared: a percentage of the nodes, and at least a number. 0 is 10 and 100;
+// less than 0 is none.
 type Candidates struct{ Percent, Least int }
 
 func (c Candidates) of(nodes int) int {
-	return max(nodes*cmp.Or(c.Percent, 10)/100, cmp.Or(c.Least, minSearched))
+	return max(nodes*cmp.Or(c.Percent, 10)/100, cmp.Or(c.Least, minSearched), 1)
 }
 
 // What preemption says of nodes that it cannot help with, as kube-scheduler says it.
@@ -33,9 +34,15 @@ const (
 
 // Preempt finds the least harmful way to make room for a pod that fits nowhere. It returns nil and the reason, or a
 // preemption. The cluster is changed while Preempt works it out, and is as before when it returns.
-func Preempt(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, f *Failure, start int, bounds Candidates) (_ *Preemption, why string) {
+func Preempt(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, f *Failure, start int, bounds Candidates, extenders ...Extender) (_ *Preemption, why string) {
+	preface := "preemption: "
+	for i := range plugins {
+		if dry := plugins[i].Dry; dry != nil {
+			preface = dry(p) + ", " + preface
+		}
+	}
 	if why := ineligible(c, p); why != "" {
-		return nil, "preemption: " + why
+		return nil, preface + why
 	}
 	outcome := &Failure{Nodes: f.Nodes, ByNode: map[string]*Status{}, Absent: Never(reasonNotHelpful)}
 	nodes := candidates(c, f)
@@ -53,7 +60,14 @@ func Preempt(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, f *Failure,
 		}
 	}
 	if len(found) == 0 {
-		return nil, "preemption: " + outcome.Message()
+		return nil, preface + outcome.Message()
+	}
+	found, err := preemptExtended(extenders, p, found)
+	if err != nil {
+		return nil, preface + err.Error()
+	}
+	if len(found) == 0 {
+		return nil, preface + "no extender lets pods be preempted"
 	}
 	return slices.MinFunc(found, lessHarmful), ""
 }
@@ -134,7 +148,7 @@ func victims(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, n *snapshot
 			putBack[i] = c.Lift(victim)
 			out.Victims = append(out.Victims, victim)
 			if protected {
-				out.violations++
+				out.Violations++
 			}
 		}
 	}
@@ -168,7 +182,7 @@ func started(p *snapshot.Pod) metav1.Time {
 // fewer victims, and last the victims that have run for the shortest time.
 func lessHarmful(a, b *Preemption) int {
 	return cmp.Or(
-		cmp.Compare(a.violations, b.violations),
+		cmp.Compare(a.Violations, b.Violations),
 		cmp.Compare(a.highest(), b.highest()),
 		cmp.Compare(a.sum(), b.sum()),
 		cmp.Compare(len(a.Victims), len(b.Victims)),

@@ -16,6 +16,8 @@ type Choice struct {
 	Start int
 	// Percent of the nodes is enough to look at, if so many fit. 0 is less the more nodes there are.
 	Percent int
+	// Extenders are asked after the plugins.
+	Extenders []Extender
 }
 
 // Result is a decision.
@@ -23,7 +25,8 @@ type Result struct {
 	Node    string // empty if there is none
 	Looked  int    // number of nodes that were filtered
 	Fitting int
-	Failure *Failure // set if Node is empty
+	Failure *Failure // set if Node is empty, save after an error
+	Err     error    // of an extender
 }
 
 // Schedule decides where a pod goes.
@@ -37,17 +40,23 @@ func Schedule(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, choice Cho
 	nodes = narrow(plugins, c, p, nodes, failure)
 	if n := c.Node(c.NominatedNode(p.UID)); n != nil && slices.Contains(nodes, n) {
 		if _, status := judge(filters, c, p, n); status == nil {
-			return Result{Node: n.Name, Looked: 1, Fitting: 1}
+			if fit, err := extend(choice.Extenders, p, []*snapshot.Node{n}, failure); err == nil && len(fit) == 1 {
+				return Result{Node: n.Name, Looked: 1, Fitting: 1}
+			}
 		}
 	}
 	fitting, looked := search(filters, c, p, nodes, choice, failure)
+	fitting, err := extend(choice.Extenders, p, fitting, failure)
+	if err != nil {
+		return Result{Looked: looked, Err: err}
+	}
 	switch len(fitting) {
 	case 0:
 		return Result{Looked: looked, Failure: failure}
 	case 1:
 		return Result{Node: fitting[0].Name, Looked: looked, Fitting: 1}
 	}
-	best := best(plugins, c, p, fitting)
+	best := best(plugins, c, p, fitting, choice.Extenders)
 	i := 0
 	if choice.Tie != nil && len(best) > 1 {
 		i = choice.Tie(len(best))
@@ -159,8 +168,9 @@ func judgeOne(filters []filter, n *snapshot.Node) (plugin int, _ *Status) {
 }
 
 // best are the nodes with the highest weighted sum of scores, in the order given.
-func best(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []*snapshot.Node {
+func best(plugins []Plugin, c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node, extenders []Extender) []*snapshot.Node {
 	totals := Scores(plugins, c, p, nodes)
+	addExtended(totals, extenders, p, nodes)
 	top := slices.Max(totals)
 	var best []*snapshot.Node
 	for i, n := range nodes {

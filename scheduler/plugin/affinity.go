@@ -2,25 +2,62 @@ package plugin
 
 import (
 	"math"
+	"slices"
 
 	"coracle.dev/coracle/scheduler/framework"
 	"coracle.dev/coracle/scheduler/snapshot"
 )
 
 const (
-	reasonAffinity       = "node(s) didn't match pod affinity rules"
-	reasonAntiAffinity   = "node(s) didn't match pod anti-affinity rules"
-	reasonExistingAnti   = "node(s) didn't satisfy existing pods anti-affinity rules"
-	hardAffinityInScores = 1 // what a required affinity of a pod that runs weighs for one that comes
+	reasonAffinity     = "node(s) didn't match pod affinity rules"
+	reasonAntiAffinity = "node(s) didn't match pod anti-affinity rules"
+	reasonExistingAnti = "node(s) didn't satisfy existing pods anti-affinity rules"
 )
 
+// Affinity are the choices of InterPodAffinity.
+type Affinity struct {
+	// HardWeight is what a required affinity of a pod that runs weighs for one that comes. Kubernetes' default is 1.
+	HardWeight int64
+	// IgnoreWishes leaves out what pods that run prefer, for pods that prefer nothing themselves.
+	IgnoreWishes bool
+}
+
 // InterPodAffinity puts pods near or away from others, as they and the others ask.
-func InterPodAffinity() framework.Plugin {
+func InterPodAffinity(o Affinity) framework.Plugin {
 	return framework.Plugin{
-		Name: "InterPodAffinity", Weight: 2, Filter: filterAffinity, Score: scoreAffinity,
+		Name: "InterPodAffinity", Weight: 2, Filter: filterAffinity,
+		Score: func(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
+			return scoreAffinity(c, p, nodes, o)
+		},
 		Wakes: framework.NodeAdded | framework.NodeLabels | framework.PodAdded | framework.PodLabels |
 			framework.PodRemoved | framework.NamespaceChanged,
+		Hint: hintAffinity,
 	}
+}
+
+// hintAffinity tells whether a pod that came or went can matter to one that waits.
+func hintAffinity(c *snapshot.Cluster, p *snapshot.Pod, change framework.Change) bool {
+	if change.Pod == nil {
+		return true
+	}
+	for _, other := range []*snapshot.Pod{change.Pod, change.Was} {
+		if other == nil {
+			continue
+		}
+		labels, mine := c.NamespaceLabels(other.Namespace), c.NamespaceLabels(p.Namespace)
+		came := change.Event&(framework.PodAdded|framework.PodLabels) != 0
+		if came && slices.ContainsFunc(p.RequiredAffinity, func(t snapshot.Term) bool { return t.Matches(other, labels) }) {
+			return true
+		}
+		if change.Event&(framework.PodRemoved|framework.PodLabels) == 0 {
+			continue
+		}
+		if slices.ContainsFunc(p.RequiredAntiAffinity, func(t snapshot.Term) bool { return t.Matches(other, labels) }) ||
+			slices.ContainsFunc(other.RequiredAntiAffinity, func(t snapshot.Term) bool { return t.Matches(p, mine) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // byDomain is a number for each value of each topology key.
@@ -132,7 +169,10 @@ func nearness(c *snapshot.Cluster, p *snapshot.Pod) func(*snapshot.Node) bool {
 	}
 }
 
-func scoreAffinity(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
+func scoreAffinity(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node, o Affinity) []int64 {
+	if o.IgnoreWishes && len(p.PreferredAffinity)+len(p.PreferredAntiAffinity) == 0 {
+		return nil
+	}
 	weights := byDomain{}
 	for sign, terms := range map[int64][]snapshot.Term{1: p.PreferredAffinity, -1: p.PreferredAntiAffinity} {
 		for i := range terms {
@@ -141,7 +181,7 @@ func scoreAffinity(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node)
 			}
 		}
 	}
-	addWishes(weights, c, p)
+	addWishes(weights, c, p, o.HardWeight)
 	if len(weights) == 0 {
 		return nil
 	}
@@ -162,7 +202,7 @@ func scoreAffinity(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node)
 }
 
 // addWishes adds what pods that run wish of a new one.
-func addWishes(weights byDomain, c *snapshot.Cluster, p *snapshot.Pod) {
+func addWishes(weights byDomain, c *snapshot.Cluster, p *snapshot.Pod, hardWeight int64) {
 	namespace := c.NamespaceLabels(p.Namespace)
 	for _, n := range c.Affine() {
 		if n.Node == nil {
@@ -175,7 +215,7 @@ func addWishes(weights byDomain, c *snapshot.Cluster, p *snapshot.Pod) {
 		}
 		for _, other := range n.WithAffinity() {
 			for i := range other.RequiredAffinity {
-				add(&other.RequiredAffinity[i], hardAffinityInScores)
+				add(&other.RequiredAffinity[i], hardWeight)
 			}
 			for i := range other.PreferredAffinity {
 				add(&other.PreferredAffinity[i], other.PreferredAffinity[i].Weight)

@@ -3,7 +3,6 @@ package plugin
 import (
 	corev1 "k8s.io/api/core/v1"
 	schedulinghelper "k8s.io/component-helpers/scheduling/corev1"
-	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/scheduler/framework"
@@ -98,74 +97,6 @@ func TaintToleration() framework.Plugin {
 
 func tolerates(tolerations []corev1.Toleration, t *corev1.Taint) bool {
 	return schedulinghelper.TolerationsTolerateTaint(klog.Logger{}, tolerations, t, false)
-}
-
-// NodeAffinity keeps a pod to the nodes that its nodeSelector and required node affinity match, and prefers those of
-// its preferred terms.
-func NodeAffinity() framework.Plugin {
-	return framework.Plugin{
-		Name: "NodeAffinity", Wakes: framework.NodeAdded | framework.NodeLabels, Local: true, Weight: 2,
-		Filter: filterNodeAffinity, Narrow: namedNodes, Score: scoreNodeAffinity,
-	}
-}
-
-func filterNodeAffinity(_ *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *framework.Status) {
-	required := requiredNodeAffinity(p)
-	if len(p.Spec.NodeSelector) == 0 && required == nil {
-		return nil, nil
-	}
-	affinity := nodeaffinity.GetRequiredNodeAffinity(p.Pod)
-	return func(n *snapshot.Node) *framework.Status {
-		if ok, err := affinity.Match(n.Node); err != nil || !ok {
-			return framework.Never("node(s) didn't match Pod's node affinity/selector")
-		}
-		return nil
-	}, nil
-}
-
-func requiredNodeAffinity(p *snapshot.Pod) *corev1.NodeSelector {
-	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil {
-		return a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
-	}
-	return nil
-}
-
-// namedNodes are the nodes of a pod of which every term names nodes, as those of a DaemonSet do.
-func namedNodes(p *snapshot.Pod) (names []string, narrowed bool) {
-	required := requiredNodeAffinity(p)
-	if required == nil || len(required.NodeSelectorTerms) == 0 {
-		return nil, false
-	}
-	for _, term := range required.NodeSelectorTerms {
-		named := false
-		for _, f := range term.MatchFields {
-			if f.Key == metadataName && f.Operator == corev1.NodeSelectorOpIn {
-				names, named = append(names, f.Values...), true
-			}
-		}
-		if !named {
-			return nil, false
-		}
-	}
-	return names, true
-}
-
-const metadataName = "metadata.name"
-
-func scoreNodeAffinity(_ *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
-	a := p.Spec.Affinity
-	if a == nil || a.NodeAffinity == nil || len(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) == 0 {
-		return nil
-	}
-	preferred, err := nodeaffinity.NewPreferredSchedulingTerms(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution)
-	if err != nil {
-		return nil
-	}
-	scores := make([]int64, len(nodes))
-	for i, n := range nodes {
-		scores[i] = preferred.Score(n.Node)
-	}
-	return normalize(scores, false)
 }
 
 // NodePorts keeps pods apart that want the same port of the node.

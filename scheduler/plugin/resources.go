@@ -2,8 +2,8 @@ package plugin
 
 import (
 	"maps"
-	"math"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -11,18 +11,39 @@ import (
 	"coracle.dev/coracle/scheduler/snapshot"
 )
 
-// NodeResourcesFit keeps a pod off nodes that have less left than it asks for, and prefers those that have most left
-// (LeastAllocated over CPU and memory).
-func NodeResourcesFit() framework.Plugin {
+// Fit are the choices of NodeResourcesFit. The zero value is Kubernetes' default.
+type Fit struct {
+	// Ignored are resources of which nodes need not have enough, by name or by the group before the slash.
+	Ignored, IgnoredGroups []string
+	// Strategy is which nodes are preferred: LeastAllocated, MostAllocated or RequestedToCapacityRatio. Empty is the first.
+	Strategy Strategy
+	// Resources are what is compared. Nil is CPU and memory, with equal weight.
+	Resources []Weighted
+	// Shape is the curve of RequestedToCapacityRatio.
+	Shape []Point
+}
+
+// NodeResourcesFit keeps a pod off nodes that have less left than it asks for, and prefers some of the others by how
+// much they have left.
+func NodeResourcesFit(o Fit) framework.Plugin {
 	return framework.Plugin{
 		Name: "NodeResourcesFit", Local: true, Weight: 1,
-		Wakes:  framework.NodeAdded | framework.NodeAllocatable | framework.PodRemoved,
-		Filter: filterFit, Score: scoreLeastAllocated,
+		Wakes: framework.NodeAdded | framework.NodeAllocatable | framework.PodRemoved,
+		Filter: func(_ *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *framework.Status) {
+			return filterFit(p, o), nil
+		},
+		Score: scoreFit(o),
 	}
 }
 
-func filterFit(_ *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *framework.Status) {
+func (o *Fit) ignores(name string) bool {
+	group, _, _ := strings.Cut(name, "/")
+	return slices.Contains(o.Ignored, name) || slices.Contains(o.IgnoredGroups, group)
+}
+
+func filterFit(p *snapshot.Pod, o Fit) framework.FilterFunc {
 	scalars := slices.Sorted(maps.Keys(p.Requests.Scalar))
+	scalars = slices.DeleteFunc(scalars, func(name corev1.ResourceName) bool { return o.ignores(string(name)) })
 	return func(n *snapshot.Node) *framework.Status {
 		var lacks shortage
 		if int64(len(n.Pods))+1 > n.AllocatablePods {
@@ -39,7 +60,7 @@ func filterFit(_ *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *fra
 			return nil
 		}
 		return &framework.Status{Reasons: lacks.reasons, Final: lacks.final}
-	}, nil
+	}
 }
 
 // shortage gathers what a node has too little of.
@@ -50,110 +71,18 @@ type shortage struct {
 
 func (s *shortage) check(name corev1.ResourceName, want, has, used int64) {
 	if want > 0 && want > has-used {
-		s.reasons = append(s.reasons, "Insufficient "+string(name))
+		s.reasons = append(s.reasons, insufficient(name))
 		s.final = s.final || want > has
 	}
 }
 
-func scoreLeastAllocated(_ *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
-	scores := make([]int64, len(nodes))
-	for i, n := range nodes {
-		var sum, weights int64
-		for _, r := range [...]struct{ used, has int64 }{
-			{n.ForScore.MilliCPU + p.ForScore.MilliCPU, n.Allocatable.MilliCPU},
-			{n.ForScore.Memory + p.ForScore.Memory, n.Allocatable.Memory},
-		} {
-			if r.has == 0 {
-				continue
-			}
-			weights++
-			if r.used <= r.has {
-				sum += (r.has - r.used) * framework.MaxScore / r.has
-			}
-		}
-		if weights > 0 {
-			scores[i] = sum / weights
-		}
+// insufficient is made once for the usual resources, since on a full cluster it is said of thousands of nodes.
+func insufficient(name corev1.ResourceName) string {
+	switch name {
+	case corev1.ResourceCPU:
+		return "Insufficient cpu"
+	case corev1.ResourceMemory:
+		return "Insufficient memory"
 	}
-	return scores
-}
-
-// BalancedAllocation prefers nodes on which CPU and memory would be in use to a like degree.
-func BalancedAllocation() framework.Plugin {
-	return framework.Plugin{
-		Name: "NodeResourcesBalancedAllocation", Weight: 1,
-		Score: func(_ *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
-			if p.Requests.IsZero() { // it changes no balance
-				return nil
-			}
-			scores := make([]int64, len(nodes))
-			for i, n := range nodes {
-				cpu, hasCPU := fraction(n.Requested.MilliCPU+p.Requests.MilliCPU, n.Allocatable.MilliCPU)
-				memory, hasMemory := fraction(n.Requested.Memory+p.Requests.Memory, n.Allocatable.Memory)
-				deviation := 0.0
-				if hasCPU && hasMemory {
-					deviation = math.Abs(cpu-memory) / 2
-				}
-				scores[i] = int64((1 - deviation) * float64(framework.MaxScore))
-			}
-			return scores
-		},
-	}
-}
-
-func fraction(used, has int64) (f float64, known bool) {
-	if has == 0 {
-		return 0, false
-	}
-	return min(float64(used)/float64(has), 1), true
-}
-
-// Image sizes between these bounds make a difference; the upper one is per container.
-const (
-	minImageBytes = 23 << 20
-	maxImageBytes = 1000 << 20
-)
-
-// ImageLocality prefers nodes that have the pod's images already, weighted by how many nodes have them, so that one
-// node is not swamped because it was the first to pull an image.
-func ImageLocality() framework.Plugin {
-	return framework.Plugin{Name: "ImageLocality", Weight: 1, Score: scoreImages}
-}
-
-func scoreImages(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
-	images := make([]string, 0, len(p.Spec.Containers)+len(p.Spec.InitContainers))
-	for i := range p.Spec.InitContainers {
-		images = append(images, imageName(p.Spec.InitContainers[i].Image))
-	}
-	for i := range p.Spec.Containers {
-		images = append(images, imageName(p.Spec.Containers[i].Image))
-	}
-	if !slices.ContainsFunc(images, func(name string) bool { return c.ImageNodes(name) > 0 }) {
-		return nil
-	}
-	top := int64(maxImageBytes) * int64(len(images))
-	scores := make([]int64, len(nodes))
-	for i, n := range nodes {
-		var sum int64
-		for _, name := range images {
-			spread := float64(c.ImageNodes(name)) / float64(len(c.Nodes()))
-			sum += int64(float64(n.ImageSize(name)) * spread)
-		}
-		sum = min(max(sum, minImageBytes), top)
-		scores[i] = framework.MaxScore * (sum - minImageBytes) / (top - minImageBytes)
-	}
-	return scores
-}
-
-// imageName adds the tag that an image without tag or digest has.
-func imageName(image string) string {
-	for i := len(image) - 1; i >= 0; i-- {
-		switch image[i] {
-		case ':', '@':
-			return image
-		case '/':
-			return image + ":latest"
-		}
-	}
-	return image + ":latest"
+	return "Insufficient " + string(name)
 }

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"math"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,11 +17,25 @@ import (
 // PodTopologySpread keeps the numbers of matching pods per zone, node or other domain within the pod's constraints,
 // and prefers domains with fewer. Pods without constraints are spread softly among the pods of their services and
 // their controller, over nodes and zones.
-func PodTopologySpread() framework.Plugin {
+//
+// defaults are the constraints of pods that have none of their own, without selectors; nil is Kubernetes' default.
+func PodTopologySpread(defaults []corev1.TopologySpreadConstraint) framework.Plugin {
 	return framework.Plugin{
-		Name: "PodTopologySpread", Weight: 2, Filter: filterSpread, Score: scoreSpread,
+		Name: "PodTopologySpread", Weight: 2,
+		Filter: func(c *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *framework.Status) {
+			return filterSpread(c, p, hardSpread(c, p, defaults)), nil
+		},
+		Score: func(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
+			cs, all := softSpread(c, p, defaults)
+			return scoreSpread(c, p, nodes, cs, all)
+		},
 		Wakes: framework.NodeAdded | framework.NodeLabels | framework.NodeTaints |
 			framework.PodAdded | framework.PodLabels | framework.PodRemoved,
+		Hint: func(c *snapshot.Cluster, p *snapshot.Pod, change framework.Change) bool {
+			return change.Pod == nil || change.Pod.Namespace == p.Namespace && slices.ContainsFunc(hardSpread(c, p, defaults), func(k constraint) bool {
+				return k.selector.Matches(labels.Set(change.Pod.Labels)) || change.Was != nil && k.selector.Matches(labels.Set(change.Was.Labels))
+			})
+		},
 	}
 }
 
@@ -39,14 +54,18 @@ type constraint struct {
 	taints     bool // count only nodes whose taints the pod tolerates
 }
 
-func constraints(p *snapshot.Pod, action corev1.UnsatisfiableConstraintAction) []constraint {
+// constraints parses those of one action. With a selector, that is what they count instead of their own.
+func constraints(p *snapshot.Pod, all []corev1.TopologySpreadConstraint, action corev1.UnsatisfiableConstraintAction, siblings labels.Selector) []constraint {
 	var out []constraint
-	for i := range p.Spec.TopologySpreadConstraints {
-		in := &p.Spec.TopologySpreadConstraints[i]
+	for i := range all {
+		in := &all[i]
 		if in.WhenUnsatisfiable != action {
 			continue
 		}
-		selector, err := metav1.LabelSelectorAsSelector(in.LabelSelector)
+		selector, err := siblings, error(nil)
+		if selector == nil {
+			selector, err = metav1.LabelSelectorAsSelector(in.LabelSelector)
+		}
 		if err != nil {
 			selector = labels.Nothing()
 		}
@@ -109,10 +128,24 @@ func hasKeys(n *snapshot.Node, cs []constraint) bool {
 	return true
 }
 
-func filterSpread(c *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *framework.Status) {
-	hard := constraints(p, corev1.DoNotSchedule)
+// hardSpread are the constraints that a pod must keep.
+func hardSpread(c *snapshot.Cluster, p *snapshot.Pod, defaults []corev1.TopologySpreadConstraint) []constraint {
+	if own := p.Spec.TopologySpreadConstraints; len(own) > 0 {
+		return constraints(p, own, corev1.DoNotSchedule, nil)
+	}
+	if !slices.ContainsFunc(defaults, func(k corev1.TopologySpreadConstraint) bool { return k.WhenUnsatisfiable == corev1.DoNotSchedule }) {
+		return nil
+	}
+	siblings := c.Siblings(p)
+	if siblings == nil {
+		return nil
+	}
+	return constraints(p, defaults, corev1.DoNotSchedule, siblings)
+}
+
+func filterSpread(c *snapshot.Cluster, p *snapshot.Pod, hard []constraint) framework.FilterFunc {
 	if len(hard) == 0 {
-		return nil, nil
+		return nil
 	}
 	domains := make([]map[string]int, len(hard))
 	lowest := make([]int, len(hard))
@@ -150,17 +183,20 @@ func filterSpread(c *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc, *
 			}
 		}
 		return nil
-	}, nil
+	}
 }
 
-// soft are the constraints that nodes are compared by, and whether they are the pod's own.
-func soft(c *snapshot.Cluster, p *snapshot.Pod) (_ []constraint, own bool) {
-	if len(p.Spec.TopologySpreadConstraints) > 0 {
-		return constraints(p, corev1.ScheduleAnyway), true
+// softSpread are the constraints that nodes are compared by, and whether nodes that lack one of their keys are left out.
+func softSpread(c *snapshot.Cluster, p *snapshot.Pod, defaults []corev1.TopologySpreadConstraint) (_ []constraint, all bool) {
+	if own := p.Spec.TopologySpreadConstraints; len(own) > 0 {
+		return constraints(p, own, corev1.ScheduleAnyway, nil), true
 	}
 	siblings := c.Siblings(p)
 	if siblings == nil {
 		return nil, false
+	}
+	if defaults != nil {
+		return constraints(p, defaults, corev1.ScheduleAnyway, siblings), true
 	}
 	return []constraint{
 		{key: corev1.LabelHostname, maxSkew: 3, selector: siblings, affinity: true},
@@ -168,8 +204,7 @@ func soft(c *snapshot.Cluster, p *snapshot.Pod) (_ []constraint, own bool) {
 	}, false
 }
 
-func scoreSpread(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node) []int64 {
-	cs, own := soft(c, p)
+func scoreSpread(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node, cs []constraint, own bool) []int64 {
 	if len(cs) == 0 {
 		return nil
 	}

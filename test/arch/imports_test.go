@@ -56,8 +56,10 @@ var rules = []rule{
 	},
 	{
 		folder: "scheduler",
-		direct: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers"},
-		never:  slices.Concat(serving, nodes, []string{"k8s.io/apiserver"}),
+		direct: []string{
+			"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers", "k8s.io/kube-scheduler", "k8s.io/dynamic-resource-allocation",
+		},
+		never: slices.Concat(serving, nodes, []string{"k8s.io/apiserver/pkg/registry", "k8s.io/apiserver/pkg/storage", "k8s.io/apiserver/pkg/endpoints"}),
 	},
 	{
 		folder: "nodeagent",
