@@ -100,17 +100,25 @@ func (c *chain) generic(codecs serializer.CodecFactory, getter *storage.Getter, 
 	g.ShutdownDelayDuration = c.options.ShutdownDelay
 	g.EnableProfiling = c.options.Profiling
 	c.operation.apply(&g.Config, c.options.Operation)
-	g.AddHealthChecks(healthz.NamedCheck("etcd", func(r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-		defer cancel()
-		return c.backend.Check(ctx)
-	}))
+	g.AddHealthChecks(c.etcdCheck("etcd"))
+	ready := append([]healthz.HealthChecker{c.etcdCheck("etcd-readiness")}, c.backend.EncryptionChecks()...)
+	g.ReadyzChecks = append(g.ReadyzChecks, ready...)
+	g.HealthzChecks = append(g.HealthzChecks, c.backend.EncryptionChecks()...)
 	namer := openapinamer.NewDefinitionNamer(c.Scheme, apiextensionsserver.Scheme, aggregatorscheme.Scheme)
 	g.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(extensionDefinitions, namer)
 	g.OpenAPIConfig.Info.Title = "Kubernetes"
 	g.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(extensionDefinitions, namer)
 	g.OpenAPIV3Config.Info.Title = "Kubernetes"
 	return g
+}
+
+// etcdCheck says whether etcd answers in time.
+func (c *chain) etcdCheck(name string) healthz.HealthChecker {
+	return healthz.NamedCheck(name, func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		return c.backend.Check(ctx)
+	})
 }
 
 // extensionDefinitions are the OpenAPI definitions of custom resource definitions and APIServices;

@@ -57,16 +57,27 @@ func (p *operation) apply(g *genericapiserver.Config, o OperationOptions) {
 
 // hooks are what operation does once the server serves.
 func (p *operation) hooks(c *chain, server *genericapiserver.GenericAPIServer) error {
-	if p.flow == nil {
-		return nil
+	var errs []error
+	add := func(name string, f func(genericapiserver.PostStartHookContext) error) {
+		errs = append(errs, server.AddPostStartHook(name, f))
 	}
-	return server.AddPostStartHook("priority-and-fairness-config-producer", func(hook genericapiserver.PostStartHookContext) error {
+	if c.options.Operation.EncryptionReload {
+		add("start-encryption-provider-config-automatic-reload", func(hook genericapiserver.PostStartHookContext) error {
+			go c.backend.ReloadEncryption(hook)
+			return nil
+		})
+	}
+	if p.flow == nil {
+		return errors.Join(errs...)
+	}
+	add("priority-and-fairness-config-producer", func(hook genericapiserver.PostStartHookContext) error {
 		if err := flowcontrol.Await(hook, c.Client); err != nil {
 			return ended(hook, fmt.Errorf("making the default flow schemas and priority levels: %w", err))
 		}
 		go flowcontrol.Keep(hook, c.Client)
 		return nil
 	})
+	return errors.Join(errs...)
 }
 
 // ended passes over what failed because the server was told to end meanwhile.

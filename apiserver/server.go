@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericrest "k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -56,7 +57,7 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 		return nil, fmt.Errorf("listening on %s: %w: choose another --secure-port or --bind-address", address, err)
 	}
 	undo = append(undo, func() { listener.Close() })
-	backend, err := storage.Open(ctx, c.options.Etcd.storage())
+	backend, err := storage.Open(ctx, c.storageOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +99,13 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	}, nil
 }
 
-func (o *EtcdOptions) storage() storage.Options {
+func (c CompletedConfig) storageOptions() storage.Options {
+	o := &c.options.Etcd
 	return storage.Options{
+		Encryption: storage.EncryptionOptions{
+			ConfigFile: c.options.Operation.EncryptionConfigFile, Reload: c.options.Operation.EncryptionReload,
+			ServerID: genericapiserver.NewConfig(c.Codecs).APIServerID,
+		},
 		DataDir: o.DataDir, UnsafeNoFsync: o.UnsafeNoFsync, QuotaBytes: o.QuotaBytes,
 		Servers: o.Servers, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile,
 		Prefix: o.Prefix, CompactionInterval: o.CompactionInterval, NoWatchCache: !o.WatchCache,

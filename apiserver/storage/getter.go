@@ -96,8 +96,7 @@ func (g *Getter) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (gene
 	if err != nil {
 		return generic.RESTOptions{}, err
 	}
-	config := g.backend.config.ForResource(gr)
-	config.Codec, config.EncodeVersioner = encoding.Codec, encoding.Versioner
+	config := g.backend.forResource(gr, encoding)
 	config.StorageObjectCountTracker = g.tracker
 	return generic.RESTOptions{
 		StorageConfig: config, Decorator: g.backend.decorate,
@@ -106,6 +105,15 @@ func (g *Getter) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (gene
 		CountMetricPollPeriod:     config.CountMetricPollPeriod,
 		StorageObjectCountTracker: g.tracker,
 	}, nil
+}
+
+func (b *Backend) forResource(gr schema.GroupResource, e Encoding) *storagebackend.ConfigForResource {
+	config := b.config.ForResource(gr)
+	config.Codec, config.EncodeVersioner = e.Codec, e.Versioner
+	if b.encryption.transformers != nil {
+		config.Transformer = b.encryption.transformers.TransformerForResource(gr)
+	}
+	return config
 }
 
 // decorate implements generic.StorageDecorator.
@@ -135,8 +143,7 @@ func (b *Backend) decorate(c *storagebackend.ConfigForResource, prefix string, k
 
 // Raw makes storage without a watch cache for objects that no resource serves.
 func (b *Backend) Raw(gr schema.GroupResource, e Encoding, prefix string, newFunc, newList func() runtime.Object) (storage.Interface, error) {
-	config := b.config.ForResource(gr)
-	config.Codec, config.EncodeVersioner = e.Codec, e.Versioner
+	config := b.forResource(gr, e)
 	s, _, err := b.raw(config, newFunc, newList, prefix)
 	return s, err
 }

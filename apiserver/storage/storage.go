@@ -41,6 +41,7 @@ type Options struct {
 	CompactionInterval time.Duration
 	// NoWatchCache serves every read from etcd.
 	NoWatchCache bool
+	Encryption   EncryptionOptions
 }
 
 // DefaultPrefix and DefaultQuotaBytes are the values of zero options.
@@ -61,9 +62,10 @@ type source interface {
 
 // Backend is an open etcd.
 type Backend struct {
-	source source
-	config storagebackend.Config
-	cached bool
+	source     source
+	config     storagebackend.Config
+	encryption *encryption
+	cached     bool
 }
 
 // Open starts the embedded server, or prepares to reach the external one. It returns when the data
@@ -77,8 +79,11 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 		config.CompactionInterval = o.CompactionInterval
 	}
 	config.CountMetricPollPeriod = time.Minute
+	encryption, err := openEncryption(ctx, o.Encryption)
+	if err != nil {
+		return nil, err
+	}
 	var s source
-	var err error
 	if len(o.Servers) > 0 {
 		config.Transport.ServerList = o.Servers
 		config.Transport.TrustedCAFile, config.Transport.CertFile, config.Transport.KeyFile = o.CAFile, o.CertFile, o.KeyFile
@@ -87,6 +92,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 		s, err = startEmbedded(ctx, o, config.CompactionInterval)
 	}
 	if err != nil {
+		encryption.close()
 		return nil, err
 	}
 	metrics.SetStorageMonitorGetter(func() ([]metrics.Monitor, error) {
@@ -96,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 		}
 		return []metrics.Monitor{m}, nil
 	})
-	return &Backend{source: s, config: *config, cached: !o.NoWatchCache}, nil
+	return &Backend{source: s, config: *config, encryption: encryption, cached: !o.NoWatchCache}, nil
 }
 
 // Check says whether etcd answers.
@@ -114,4 +120,7 @@ func (b *Backend) Embedded() bool {
 }
 
 // Close ends the embedded server after its last write is on disk.
-func (b *Backend) Close() { b.source.close() }
+func (b *Backend) Close() {
+	b.source.close()
+	b.encryption.close()
+}
