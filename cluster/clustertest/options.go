@@ -20,6 +20,8 @@ type options struct {
 	noControl   bool
 	scheduler   *scheduler.Options
 	server      []func(*apiserver.Options)
+	authority   *simulate.Authority
+	kubelet     apiserver.KubeletOptions
 }
 
 // defaultNodes is how many simulated nodes there are.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -52,6 +53,11 @@ func Start(t testing.TB, opts ...Option) *rest.Config {
 func New(t testing.TB, opts ...Option) *Cluster {
 	t.Helper()
 	o := newOptions(opts)
+	var err error
+	if o.authority, err = simulate.NewAuthority(); err != nil {
+		t.Fatal(err)
+	}
+	o.kubelet = kubelet(t, o.authority)
 	cfg, server := apiservertest.Start(t, append([]func(*apiserver.Options){o.complete}, o.server...)...)
 	c := &Cluster{Config: plain(cfg), t: t, server: server}
 	starting, cancel := context.WithTimeout(context.Background(), patience)
@@ -72,7 +78,7 @@ func New(t testing.TB, opts ...Option) *Cluster {
 		ready := make(chan struct{})
 		c.run("simulated nodes", func(ctx context.Context) error {
 			return simulate.Run(ctx, c.as("system:simulator", user.SystemPrivilegedGroup),
-				simulate.Options{Pools: o.pools, OnReady: func() { close(ready) }})
+				simulate.Options{Pools: o.pools, Authority: o.authority, OnReady: func() { close(ready) }})
 		})
 		select {
 		case <-ready:
@@ -89,6 +95,7 @@ func New(t testing.TB, opts ...Option) *Cluster {
 func (o *options) complete(server *apiserver.Options) {
 	server.AuthorizationModes = []string{"Node", "RBAC"}
 	server.DisableAdmissionPlugins = nil
+	server.Kubelet = o.kubelet
 	if !o.runs("serviceaccount-controller") {
 		server.DisableAdmissionPlugins = append(server.DisableAdmissionPlugins, "ServiceAccount")
 	}
@@ -98,6 +105,29 @@ func (o *options) complete(server *apiserver.Options) {
 }
 
 func (o *options) runs(controller string) bool { return !o.noControl && o.controllers.Runs(controller) }
+
+// kubelet says how the API server reaches the simulated nodes.
+func kubelet(t testing.TB, a *simulate.Authority) apiserver.KubeletOptions {
+	t.Helper()
+	o := apiserver.NewOptions().Kubelet
+	cert, key, err := a.Client("kube-apiserver-kubelet-client", user.SystemPrivilegedGroup)
+	if err != nil {
+		t.Fatalf("making the API server's certificate for nodes: %v", err)
+	}
+	dir := t.TempDir()
+	for path, data := range map[*string][]byte{&o.ClientCertFile: cert, &o.ClientKeyFile: key, &o.CAFile: a.CertPEM} {
+		f, err := os.CreateTemp(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(data)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		*path = f.Name()
+	}
+	return o
+}
 
 // plain lets each client library choose its encoding: types that have no protobuf, such as those of custom
 // resources, are then read and written without ado.

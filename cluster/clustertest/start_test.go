@@ -3,6 +3,7 @@ package clustertest_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"coracle.dev/coracle/cluster/clustertest"
+	"coracle.dev/coracle/nodeagent/simulate"
 )
 
 func clientset(t *testing.T, c *clustertest.Cluster) kubernetes.Interface {
@@ -99,5 +101,30 @@ func TestClustersRunBesideEachOther(t *testing.T) {
 				t.Errorf("there are %d nodes, want %d", len(nodes.Items), i)
 			}
 		})
+	}
+}
+
+func TestNodesAnswer(t *testing.T) {
+	cs := clientset(t, clustertest.New(t, clustertest.WithNodes(2)))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "talker", Annotations: map[string]string{
+		simulate.Logs: "one\ntwo\nthree", simulate.UsageCPU: "1500m", simulate.UsageMemory: "64Mi",
+	}}, Spec: template("talker", nil).Spec}
+	if _, err := cs.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, cs.CoreV1().RESTClient(), "pods", "talker", &corev1.Pod{}, func(p *corev1.Pod) error {
+		*pod = *p
+		if p.Status.Phase != corev1.PodRunning {
+			return fmt.Errorf("its phase is %s", p.Status.Phase)
+		}
+		return nil
+	})
+	logs, err := cs.CoreV1().Pods("default").GetLogs("talker", &corev1.PodLogOptions{TailLines: new(int64(2))}).DoRaw(t.Context())
+	if err != nil || string(logs) != "two\nthree\n" {
+		t.Errorf("its log ends with %q, %v", logs, err)
+	}
+	summary, err := cs.CoreV1().RESTClient().Get().Resource("nodes").Name(pod.Spec.NodeName).SubResource("proxy").Suffix("stats/summary").DoRaw(t.Context())
+	if err != nil || !strings.Contains(string(summary), `"usageNanoCores":1500000000`) {
+		t.Errorf("the node measures %s, %v", summary, err)
 	}
 }

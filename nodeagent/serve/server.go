@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/nodeagent/pod"
+	"coracle.dev/coracle/nodeagent/serve/guard"
 	"coracle.dev/coracle/nodeagent/stats"
 )
 
@@ -61,7 +62,7 @@ func Run(ctx context.Context, c Config) error {
 
 // Serve is Run on a listener that is there already, and closes it.
 func Serve(ctx context.Context, c Config, listener net.Listener) error {
-	guard, err := newGuard(ctx, c)
+	entry, err := guard.FromFile(ctx, c.Client, c.ClientCAFile)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -70,7 +71,7 @@ func Serve(ctx context.Context, c Config, listener net.Listener) error {
 		return errors.Join(err, listener.Close())
 	}
 	server := &http.Server{
-		Handler:           guard.wrap(c.routes()),
+		Handler:           entry.Wrap(func(*http.Request) string { return c.NodeName }, c.routes()),
 		ReadHeaderTimeout: headerTimeout,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		TLSConfig: &tls.Config{

@@ -20,6 +20,9 @@ type Options struct {
 	Workers int
 	// Clock is the time that timelines follow. Default: the machine's.
 	Clock clock.WithTicker
+	// Authority, if set, has the nodes serve the API of a node agent, each at its own address of 127.0.0.0/8:
+	// logs, statistics, metrics and pods.
+	Authority *Authority
 	// OnReady is called when all nodes are registered.
 	OnReady func()
 	// Remove takes the Node objects away when Run ends.

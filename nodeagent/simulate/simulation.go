@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -24,13 +26,16 @@ import (
 // simulation is a number of nodes that run.
 type simulation struct {
 	Options
-	client  kubernetes.Interface
-	nodes   []*node
-	byName  map[string]*node
-	queue   workqueue.TypedDelayingInterface[types.NamespacedName]
-	port    int32  // of the nodes' API
-	version string // of the kubelet that they say they are
-	wg      sync.WaitGroup
+	client    kubernetes.Interface
+	nodes     []*node
+	byName    map[string]*node
+	byAddress map[netip.Addr]*node
+	begun     time.Time
+	meter     meter
+	queue     workqueue.TypedDelayingInterface[types.NamespacedName]
+	port      int32  // of the nodes' API
+	version   string // of the kubelet that they say they are
+	wg        sync.WaitGroup
 
 	mu   sync.Mutex // of what follows
 	pods map[types.NamespacedName]*record
@@ -42,12 +47,15 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := s.registerAll(ctx); err != nil || ctx.Err() != nil {
-		return err
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer s.wg.Wait()
 	defer stop()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	if err := s.registerAll(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	s.wg.Go(func() { s.keepLeases(ctx) })
 	if err := s.watch(ctx); err != nil || ctx.Err() != nil {
 		return err
@@ -80,17 +88,35 @@ func newSimulation(cfg *rest.Config, o Options) (*simulation, error) {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	s := &simulation{
-		Options: o, client: client, byName: map[string]*node{}, pods: map[types.NamespacedName]*record{}, version: version.Get().GitVersion,
+		Options: o, client: client, byName: map[string]*node{}, byAddress: map[netip.Addr]*node{}, begun: o.Clock.Now(), pods: map[types.NamespacedName]*record{}, version: version.Get().GitVersion,
 		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{Clock: o.Clock}),
 	}
 	for i := range o.Pools {
 		for j := range o.Pools[i].Count {
 			n := o.newNode(len(s.nodes), j, &o.Pools[i])
 			s.nodes = append(s.nodes, n)
-			s.byName[n.name] = n
+			s.byName[n.name], s.byAddress[n.address] = n, n
 		}
 	}
 	return s, nil
+}
+
+// open begins to serve the nodes' API, if there is an authority for it.
+func (s *simulation) open(ctx context.Context) error {
+	if s.Authority == nil {
+		return nil
+	}
+	server, err := s.api(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx)
+	if err != nil {
+		return err
+	}
+	s.port = int32(l.Addr().(*net.TCPAddr).Port)
+	s.wg.Go(func() { s.serve(ctx, server, l) })
+	return nil
 }
 
 // inParallel calls do for 0 to count-1 by as many workers.

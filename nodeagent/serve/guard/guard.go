@@ -1,4 +1,9 @@
-package serve
+// Package guard lets only authorized requests through to the API of a node agent.
+//
+// Contract: a caller proves who it is by a client certificate of the cluster's CA or by a token that the
+// API server reviews, and may do what a SubjectAccessReview on the node's subresources allows; nobody is
+// anonymous. Answers of the API server are believed for as long as upstream's kubelet believes them.
+package guard
 
 import (
 	"context"
@@ -15,6 +20,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 )
 
@@ -29,22 +35,28 @@ const (
 
 var reviewBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 5}
 
-// guard lets only authorized requests through.
-type guard struct {
-	node  string
+// Guard lets only authorized requests through.
+type Guard struct {
 	authn authenticator.Request
 	authz authorizer.Authorizer
 }
 
-func newGuard(ctx context.Context, c Config) (*guard, error) {
-	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", c.ClientCAFile)
+// FromFile makes a guard that trusts the client certificates of the authorities in a file, which is read
+// again when it changes, until ctx ends.
+func FromFile(ctx context.Context, client kubernetes.Interface, clientCAFile string) (*Guard, error) {
+	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", clientCAFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA of clients: %w", err)
 	}
 	go ca.Run(ctx, 1)
+	return New(client, ca)
+}
+
+// New makes a guard that asks the API server by client.
+func New(client kubernetes.Interface, ca dynamiccertificates.CAContentProvider) (*Guard, error) {
 	authn, _, err := authenticatorfactory.DelegatingAuthenticatorConfig{
 		Anonymous:                          &apiserver.AnonymousAuthConfig{Enabled: false},
-		TokenAccessReviewClient:            c.Client.AuthenticationV1(),
+		TokenAccessReviewClient:            client.AuthenticationV1(),
 		TokenAccessReviewTimeout:           reviewWait,
 		WebhookRetryBackoff:                &reviewBackoff,
 		CacheTTL:                           tokenCache,
@@ -54,17 +66,18 @@ func newGuard(ctx context.Context, c Config) (*guard, error) {
 		return nil, fmt.Errorf("making the authenticator: %w", err)
 	}
 	authz, err := authorizerfactory.DelegatingAuthorizerConfig{
-		SubjectAccessReviewClient: c.Client.AuthorizationV1(),
+		SubjectAccessReviewClient: client.AuthorizationV1(),
 		AllowCacheTTL:             allowedCache, DenyCacheTTL: deniedCache,
 		WebhookRetryBackoff: &reviewBackoff,
 	}.New()
 	if err != nil {
 		return nil, fmt.Errorf("making the authorizer: %w", err)
 	}
-	return &guard{node: c.NodeName, authn: authn, authz: authz}, nil
+	return &Guard{authn: authn, authz: authz}, nil
 }
 
-func (g *guard) wrap(next http.Handler) http.Handler {
+// Wrap is next for those who may call it, for the node that a request is meant for.
+func (g *Guard) Wrap(node func(*http.Request) string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, ok, err := g.authn.AuthenticateRequest(r)
 		if err != nil {
@@ -74,7 +87,7 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 			http.Error(w, "Unauthorized", http.StatusUnauthorized)
 			return
 		}
-		if message, status := g.authorize(r, who.User); status != http.StatusOK {
+		if message, status := g.authorize(r, node(r), who.User); status != http.StatusOK {
 			http.Error(w, message, status)
 			return
 		}
@@ -83,11 +96,11 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 }
 
 // authorize asks for each subresource in turn until one is allowed.
-func (g *guard) authorize(r *http.Request, who user.Info) (message string, status int) {
+func (g *Guard) authorize(r *http.Request, node string, who user.Info) (message string, status int) {
 	for _, sub := range subresources(r.URL.Path) {
 		attributes := authorizer.AttributesRecord{
 			User: who, Verb: verb(r.Method), APIVersion: "v1", Resource: "nodes", Subresource: sub,
-			Name: g.node, ResourceRequest: true, Path: r.URL.Path,
+			Name: node, ResourceRequest: true, Path: r.URL.Path,
 		}
 		decision, _, err := g.authz.Authorize(r.Context(), attributes)
 		if err != nil {
