@@ -55,7 +55,7 @@ var order = []entry{
 	{priority.Name, true},
 	{toleration.Name, true},
 	{defaultclass.StorageName, true},
-	{storageprotection.Name, false}, // until there are controllers that take the finalizers off
+	{storageprotection.Name, true},
 	{claimresize.Name, true},
 	{runtimeclass.Name, true},
 	{defaultclass.IngressName, true},
