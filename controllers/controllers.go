@@ -4,6 +4,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"coracle.dev/coracle/controllers/clusterroleaggregation"
+	"coracle.dev/coracle/controllers/cronjob"
 	"coracle.dev/coracle/controllers/daemonset"
 	"coracle.dev/coracle/controllers/deployment"
 	"coracle.dev/coracle/controllers/endpoints"
@@ -41,6 +42,7 @@ func entries() []entry {
 		{"daemonset-controller", func(m ctrl.Manager, _ Options) error { return daemonset.New(m).SetupWithManager(m) }},
 		{"statefulset-controller", func(m ctrl.Manager, _ Options) error { return statefulset.New(m).SetupWithManager(m) }},
 		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
+		{"cronjob-controller", func(m ctrl.Manager, _ Options) error { return cronjob.New(m).SetupWithManager(m) }},
 		{"ttl-after-finished-controller", func(m ctrl.Manager, _ Options) error { return ttlafterfinished.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
