@@ -8,11 +8,12 @@ import (
 	"coracle.dev/coracle/controllers/localpath"
 	"coracle.dev/coracle/controllers/pvcprotection"
 	"coracle.dev/coracle/controllers/pvprotection"
+	"coracle.dev/coracle/controllers/resourcequota"
 	"coracle.dev/coracle/controllers/vacprotection"
 	"coracle.dev/coracle/controllers/volumebinding"
 )
 
-// storageEntries are the controllers of volumes.
+// storageEntries are the controllers of volumes and quotas.
 func storageEntries() []entry {
 	return []entry{
 		{"persistentvolume-binder-controller", addVolumeBinding},
@@ -22,6 +23,7 @@ func storageEntries() []entry {
 		{"persistentvolume-protection-controller", func(m ctrl.Manager, _ Options) error { return pvprotection.New(m).SetupWithManager(m) }},
 		{"volumeattributesclass-protection-controller", func(m ctrl.Manager, _ Options) error { return vacprotection.New(m).SetupWithManager(m) }},
 		{"ephemeral-volume-controller", func(m ctrl.Manager, _ Options) error { return ephemeralvolume.New(m).SetupWithManager(m) }},
+		{"resourcequota-controller", func(m ctrl.Manager, _ Options) error { return resourcequota.New(m).SetupWithManager(m) }},
 	}
 }
 
