@@ -131,7 +131,7 @@ func (a *agent) wire(ctx context.Context) {
 		},
 		Client: a.client, CRI: a.CRI, Volumes: a.volumes, Cgroups: a.cgroups, Objects: objects, Puller: puller,
 		Probes: probe.NetRunner{Exec: probe.Runtime{Client: a.CRI}}, Events: recorder,
-		Services: a.services.list, Allocatable: allocatable, RuntimeHandler: a.Handler, Admit: a.admit,
+		Services: a.services.list, Allocatable: allocatable, RuntimeHandler: a.Handler, Admit: a.admit, FitsResize: a.fitsResize,
 	})
 }
 

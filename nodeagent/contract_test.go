@@ -31,6 +31,7 @@ func TestContract(t *testing.T) {
 		{"ConfigMapVolume", configMapVolume}, {"NeverPull", neverPull}, {"PullBackOff", pullBackOff}, {"PreStop", preStop},
 		{"TerminationMessage", terminationMessageOf}, {"Deadline", deadline}, {"ImageChange", imageChange}, {"HostNetwork", hostNetwork},
 		{"ReadinessGate", readinessGate}, {"Environment", environment},
+		{"Resize", resizeInPlace}, {"ResizeWithRestart", resizeWithRestart}, {"ResizeThatDoesNotFit", resizeThatDoesNotFit},
 	}
 	both(t, func(t *testing.T, w *world) {
 		w.cri.setUp()

@@ -70,12 +70,14 @@ type sandbox struct {
 }
 
 type container struct {
-	status  *runtimev1.ContainerStatus
-	config  *runtimev1.ContainerConfig
-	sandbox *sandbox
-	does    Behaviour
-	timer   *time.Timer
-	ended   chan struct{}
+	status *runtimev1.ContainerStatus
+	config *runtimev1.ContainerConfig
+	// resources are those of the config, or of the last update.
+	resources *runtimev1.LinuxContainerResources
+	sandbox   *sandbox
+	does      Behaviour
+	timer     *time.Timer
+	ended     chan struct{}
 }
 
 // New makes an empty runtime.
@@ -256,7 +258,7 @@ func (r *Runtime) CreateContainer(_ context.Context, q *runtimev1.CreateContaine
 	}
 	r.called("create", m.Name)
 	id := r.id()
-	c := &container{config: q.Config, sandbox: s, ended: make(chan struct{}), status: &runtimev1.ContainerStatus{
+	c := &container{config: q.Config, resources: q.Config.GetLinux().GetResources(), sandbox: s, ended: make(chan struct{}), status: &runtimev1.ContainerStatus{
 		Id: id, Metadata: m, State: runtimev1.ContainerState_CONTAINER_CREATED, CreatedAt: time.Now().UnixNano(),
 		Image: &runtimev1.ImageSpec{Image: image.RepoTags[0]}, ImageRef: image.Id, ImageId: image.Id,
 		Labels: q.Config.Labels, Annotations: q.Config.Annotations, Mounts: q.Config.Mounts,
@@ -430,7 +432,21 @@ func (c *container) copy() *runtimev1.ContainerStatus {
 		Id: s.Id, Metadata: s.Metadata, State: s.State, CreatedAt: s.CreatedAt, StartedAt: s.StartedAt, FinishedAt: s.FinishedAt,
 		ExitCode: s.ExitCode, Image: s.Image, ImageRef: s.ImageRef, ImageId: s.ImageId, Reason: s.Reason, Message: s.Message,
 		Labels: s.Labels, Annotations: s.Annotations, Mounts: s.Mounts, LogPath: s.LogPath,
+		Resources: &runtimev1.ContainerResources{Linux: c.resources},
 	}
+}
+
+// UpdateContainerResources implements the runtime service.
+func (r *Runtime) UpdateContainerResources(_ context.Context, q *runtimev1.UpdateContainerResourcesRequest, _ ...grpc.CallOption) (*runtimev1.UpdateContainerResourcesResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.containers[q.ContainerId]
+	if c == nil {
+		return nil, notFound("container", q.ContainerId)
+	}
+	r.called("update", c.config.Metadata.Name)
+	c.resources = q.Linux
+	return &runtimev1.UpdateContainerResourcesResponse{}, nil
 }
 
 // ExecSync implements the runtime service.

@@ -29,6 +29,7 @@ func (in *StatusInput) conditions(s *corev1.PodStatus) {
 	in.set(s, corev1.PodReady, in.podReady(s, ready))
 	in.set(s, corev1.ContainersReady, ready)
 	in.set(s, corev1.PodScheduled, verdict{ok: true})
+	in.resizeConditions(s)
 }
 
 type verdict struct {

@@ -44,6 +44,9 @@ type Input struct {
 	// Replace holds ids of containers that were stopped in order to be
 	// started again, whatever the restart policy says.
 	Replace map[string]bool
+	// Restart holds ids of running containers that have to be stopped in order
+	// to be started again with other resources.
+	Restart map[string]bool
 	// Termination is set once the pod has to go.
 	Termination *Termination
 }
@@ -297,6 +300,8 @@ func (p *planner) unfit(c *corev1.Container, last Container) bool {
 	switch {
 	case last.Hash != "" && last.Hash != spec.ContainerHash(c):
 		why, replace = fmt.Sprintf("Container %s definition changed", c.Name), true
+	case p.Restart[last.ID]:
+		why, replace = fmt.Sprintf("Container %s resize requires restart", c.Name), true
 	case h.LivenessFailed:
 		why = fmt.Sprintf("Container %s failed liveness probe", c.Name)
 	case h.StartupFailed:

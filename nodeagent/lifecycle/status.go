@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +37,9 @@ type StatusInput struct {
 	HostIPs []string
 	// Errors of starting containers, by name.
 	Errors map[string]StartError
+	// Actual resources of containers, by id, and how far a change has come.
+	Actual map[string]corev1.ResourceRequirements
+	Resize Resize
 	// Over means that all of the pod has ended for good.
 	Over bool
 }
@@ -147,6 +151,9 @@ func (in *StatusInput) containers(list []corev1.Container, old []corev1.Containe
 		}
 		if s.State.Running != nil {
 			s.Resources = c.Resources.DeepCopy()
+			if has, ok := in.Actual[strings.TrimPrefix(s.ContainerID, containerIDPrefix)]; ok {
+				s.Resources = has.DeepCopy()
+			}
 		}
 		out = append(out, s)
 	}

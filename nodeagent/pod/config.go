@@ -69,4 +69,8 @@ type Config struct {
 	RuntimeHandler func(*runtimev1.NamespaceOption) string
 	// Admit refuses a pod with a reason and a message; nil admits all.
 	Admit func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string, ok bool)
+	// FitsResize says why the node cannot give a running pod other resources,
+	// with the reason of the condition PodResizePending, empty if it can. Nil
+	// means that it always can.
+	FitsResize func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string)
 }

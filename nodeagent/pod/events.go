@@ -22,6 +22,8 @@ const (
 	ReasonFailedPreStop   = "FailedPreStopHook"
 	ReasonFailedKill      = "FailedKillPod"
 	ReasonDeadline        = "DeadlineExceeded"
+	reasonResizeStarted   = "ResizeStarted"
+	reasonResizeCompleted = "ResizeCompleted"
 	reasonFailedResources = "FailedPodResources"
 )
 

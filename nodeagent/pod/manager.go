@@ -296,6 +296,7 @@ func (m *Manager) ensure(pod *corev1.Pod) *worker {
 			m.mu.Lock()
 			delete(m.workers, pod.UID)
 			m.mu.Unlock()
+			m.retryDeferred()
 		}()
 	}
 	return w

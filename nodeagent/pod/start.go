@@ -81,6 +81,7 @@ func (l *launch) tryStart(ctx context.Context, c *corev1.Container, s lifecycle.
 	if err != nil {
 		return l.failed(ctx, c, waitCreateError, message(err), retryCreate)
 	}
+	l.w.post(func() { l.w.resizing.actual[made.ContainerId] = c.Resources })
 	l.m.ContainerEvent(l.pod, c.Name, corev1.EventTypeNormal, ReasonCreated, "Container created")
 	hook := c.Lifecycle != nil && c.Lifecycle.PostStart != nil
 	if hook {

@@ -17,6 +17,7 @@ func (w *worker) sync(now time.Time) time.Time {
 		return now.Add(time.Second)
 	}
 	w.decideEnd(now)
+	w.resize(now)
 	in := w.input(now)
 	plan := lifecycle.Compute(in)
 	if plan.Finished && w.termination == nil {
@@ -121,7 +122,7 @@ func (w *worker) terminate(now time.Time, grace int64, reason, message string) {
 func (w *worker) input(now time.Time) lifecycle.Input {
 	in := lifecycle.Input{
 		Pod: w.pod, Observed: w.obs, Now: now, Health: map[string]lifecycle.Health{},
-		Backoffs: w.backoffs, NotBefore: w.notBefore, Replace: w.replace, Termination: w.termination,
+		Backoffs: w.backoffs, NotBefore: w.notBefore, Replace: w.replace, Restart: w.resizing.restart, Termination: w.termination,
 	}
 	for id, c := range w.obs.Containers {
 		if c.State == lifecycle.Running {
@@ -231,6 +232,7 @@ func (w *worker) report(in lifecycle.Input, plan lifecycle.Plan) {
 	in.Health = w.input(in.Now).Health
 	status := lifecycle.Status(lifecycle.StatusInput{
 		Input: in, Plan: plan, HostIPs: w.m.HostIPs, Errors: w.errors,
+		Resize: w.resizing.state, Actual: w.resizing.actual,
 		Over: w.termination != nil && len(w.obs.Running()) == 0 && w.launching == nil,
 	})
 	next := *w.pod
@@ -252,6 +254,9 @@ func (w *worker) nextWake(now time.Time, plan lifecycle.Plan) time.Time {
 	consider(plan.Wake)
 	if w.launchAfter.After(now) {
 		consider(w.launchAfter)
+	}
+	if w.resizing.after.After(now) {
+		consider(w.resizing.after)
 	}
 	if w.finishAfter.After(now) {
 		consider(w.finishAfter)

@@ -59,6 +59,8 @@ type worker struct {
 	replace   map[string]bool
 	hooking   map[string]bool // names of containers whose postStart hook runs
 	backedOff map[string]string
+	resizing  resizing
+	deferred  atomic.Bool          // a resize waits for room on the node
 	counted   map[string]bool      // ids of containers that countRestart has seen
 	learned   map[string]time.Time // when a sandbox or container became known
 }
@@ -69,6 +71,7 @@ func newWorker(m *Manager, pod *corev1.Pod) *worker {
 		kills: map[string]*kill{}, backoffs: map[string]lifecycle.Backoff{}, errors: map[string]lifecycle.StartError{},
 		notBefore: map[string]time.Time{}, replace: map[string]bool{}, hooking: map[string]bool{},
 		backedOff: map[string]string{}, counted: map[string]bool{}, learned: map[string]time.Time{},
+		resizing: resizing{actual: map[string]corev1.ResourceRequirements{}, restart: map[string]bool{}},
 	}
 }
 
@@ -122,12 +125,13 @@ func (w *worker) update(pod *corev1.Pod) {
 	labels := formatMeta(w.pod) != formatMeta(pod)
 	status := w.pod.Status
 	fresh := w.pod.ResourceVersion == ""
+	w.writer.observe(pod)
+	pod = w.grant(pod)
 	w.pod = pod
 	if !fresh && w.view.Load() != nil {
 		// What the node itself saw last is newer than what comes back.
 		w.pod = w.writer.merge(pod, status)
 	}
-	w.writer.observe(pod)
 	w.orphan = false
 	if changed {
 		w.tracked = true
@@ -152,6 +156,7 @@ func (w *worker) containerEvent(e *runtimev1.ContainerEventResponse) {
 	sandbox := e.GetPodSandboxStatus()
 	if e.ContainerEventType == runtimev1.ContainerEventType_CONTAINER_DELETED_EVENT {
 		delete(w.obs.Containers, e.ContainerId)
+		delete(w.resizing.actual, e.ContainerId)
 		delete(w.obs.Sandboxes, e.ContainerId)
 		return
 	}
