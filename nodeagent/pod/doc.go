@@ -17,6 +17,11 @@
 // What an earlier agent process started is taken up from the runtime's
 // records.
 //
+// Resources of a running pod change when the API server's pod asks for others
+// and the node has them: the pod that a worker holds carries what was granted,
+// so that all else follows from it. What was granted before is read back from
+// the pod's status after a restart.
+//
 // Differences from Kubernetes: an image that cannot be pulled shows
 // ImagePullBackOff two seconds after ErrImagePull instead of at the next sync
 // of the pod.
