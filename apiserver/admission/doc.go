@@ -4,5 +4,6 @@
 // A folder per plugin of ours; NamespaceLifecycle, webhooks and policies are k8s.io/apiserver's.
 // Plugins that change objects come before those that only look.
 //
-// Differences from Kubernetes: the plugins not named in Order are missing.
+// Differences from Kubernetes: the plugins not named in Order are missing; SecurityContextDeny, which
+// Kubernetes no longer has, is there.
 package admission

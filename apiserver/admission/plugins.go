@@ -25,14 +25,25 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 
+	"coracle.dev/coracle/apiserver/admission/always"
+	"coracle.dev/coracle/apiserver/admission/antiaffinity"
+	"coracle.dev/coracle/apiserver/admission/certificate"
 	"coracle.dev/coracle/apiserver/admission/claimresize"
 	"coracle.dev/coracle/apiserver/admission/defaultclass"
+	"coracle.dev/coracle/apiserver/admission/eventratelimit"
+	"coracle.dev/coracle/apiserver/admission/externalip"
+	"coracle.dev/coracle/apiserver/admission/imagepolicy"
 	"coracle.dev/coracle/apiserver/admission/limitranger"
+	"coracle.dev/coracle/apiserver/admission/namespace"
 	"coracle.dev/coracle/apiserver/admission/noderestriction"
+	"coracle.dev/coracle/apiserver/admission/nodeselector"
 	"coracle.dev/coracle/apiserver/admission/nodetaint"
+	"coracle.dev/coracle/apiserver/admission/ownerreference"
 	"coracle.dev/coracle/apiserver/admission/podsecurity"
 	"coracle.dev/coracle/apiserver/admission/priority"
+	"coracle.dev/coracle/apiserver/admission/pullpolicy"
 	"coracle.dev/coracle/apiserver/admission/runtimeclass"
+	"coracle.dev/coracle/apiserver/admission/securitycontext"
 	"coracle.dev/coracle/apiserver/admission/serviceaccount"
 	"coracle.dev/coracle/apiserver/admission/storageprotection"
 	"coracle.dev/coracle/apiserver/admission/toleration"
@@ -46,24 +57,42 @@ type entry struct {
 
 // order is that of Kubernetes.
 var order = []entry{
+	{always.AdmitName, false},
+	{namespace.AutoProvisionName, false},
 	{lifecycle.PluginName, true},
+	{namespace.ExistsName, false},
+	{securitycontext.Name, false},
+	{antiaffinity.Name, false},
 	{limitranger.Name, true},
 	{serviceaccount.Name, true},
 	{noderestriction.Name, true},
 	{nodetaint.Name, true},
+	{pullpolicy.Name, false},
+	{imagepolicy.Name, false},
 	{podsecurity.Name, true},
+	{nodeselector.Name, false},
 	{priority.Name, true},
 	{toleration.Name, true},
+	{toleration.RestrictionName, false},
+	{eventratelimit.Name, false},
+	{toleration.ExtendedName, false},
 	{defaultclass.StorageName, true},
 	{storageprotection.Name, true},
+	{ownerreference.Name, false},
 	{claimresize.Name, true},
 	{runtimeclass.Name, true},
+	{certificate.ApprovalName, true},
+	{certificate.SigningName, true},
+	{certificate.AttestName, true},
+	{certificate.SubjectRestrictionName, true},
 	{defaultclass.IngressName, true},
+	{externalip.Name, false},
 	{mutatingpolicy.PluginName, true},
 	{mutating.PluginName, true},
 	{validatingpolicy.PluginName, true},
 	{validating.PluginName, true},
 	{quotaplugin.PluginName, true},
+	{always.DenyName, false},
 }
 
 // Order lists all plugins, in order.
@@ -122,6 +151,8 @@ func New(o Options) (admission.Interface, error) {
 	plugins := &admission.Plugins{}
 	server.RegisterAllAdmissionPlugins(plugins)
 	for _, register := range []func(*admission.Plugins){
+		always.Register, namespace.Register, securitycontext.Register, antiaffinity.Register, pullpolicy.Register, imagepolicy.Register,
+		nodeselector.Register, eventratelimit.Register, ownerreference.Register, certificate.Register, externalip.Register,
 		limitranger.Register, serviceaccount.Register, noderestriction.Register, nodetaint.Register,
 		priority.Register, toleration.Register, defaultclass.Register, runtimeclass.Register,
 		podsecurity.Register, storageprotection.Register, claimresize.Register, quotaplugin.Register,

@@ -41,7 +41,9 @@ func request(change ...func(*certificatesv1.CertificateSigningRequest)) *certifi
 	return r
 }
 
-func issued(r *certificatesv1.CertificateSigningRequest) { r.Status.Certificate = []byte("certificate") }
+func issued(r *certificatesv1.CertificateSigningRequest) {
+	r.Status.Certificate = []byte("certificate")
+}
 
 func failed(r *certificatesv1.CertificateSigningRequest) {
 	r.Status.Conditions = append(r.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{Type: certificatesv1.CertificateFailed, Status: corev1.ConditionTrue})
@@ -92,7 +94,9 @@ func TestSigners(t *testing.T) {
 }
 
 // withAuthorizer initializes plugins.
-type withAuthorizer struct{ authorizer.UnconditionalAuthorizer }
+type withAuthorizer struct {
+	authorizer.UnconditionalAuthorizer
+}
 
 func (i withAuthorizer) Initialize(p admission.Interface) {
 	p.(*signers).SetUnconditionalAuthorizer(i.UnconditionalAuthorizer)

@@ -1,5 +1,7 @@
-// Package toleration is the admission plugin DefaultTolerationSeconds: pods stay on a node that is not
-// ready or unreachable for five minutes, unless they say otherwise.
+// Package toleration are the admission plugins about tolerations of pods: DefaultTolerationSeconds, by
+// which pods stay on a node that is not ready or unreachable for five minutes, unless they say otherwise;
+// ExtendedResourceToleration, by which they may go where the devices are that they ask for; and
+// PodTolerationRestriction, by which namespaces say what their pods tolerate.
 package toleration
 
 import (
@@ -11,15 +13,17 @@ import (
 )
 
 const (
-	// Name is the plugin's name in flags.
+	// Name is the name of DefaultTolerationSeconds in flags.
 	Name = "DefaultTolerationSeconds"
 
 	defaultSeconds = int64(300)
 )
 
-// Register makes the plugin known.
+// Register makes the plugins known.
 func Register(plugins *admission.Plugins) {
 	plugins.Register(Name, func(io.Reader) (admission.Interface, error) { return New(), nil })
+	registerExtended(plugins)
+	registerRestriction(plugins)
 }
 
 // Plugin implements the defaulting.
@@ -32,8 +36,8 @@ func New() *Plugin { return &Plugin{admission.NewHandler(admission.Create, admis
 
 // Admit implements admission.MutationInterface.
 func (p *Plugin) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
-	pod, ok := a.GetObject().(*corev1.Pod)
-	if !ok || a.GetResource().GroupResource() != corev1.Resource("pods") || a.GetSubresource() != "" {
+	pod, ok := podOf(a)
+	if !ok {
 		return nil
 	}
 	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {

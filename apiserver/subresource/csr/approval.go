@@ -1,8 +1,6 @@
 // Package csr is the approval subresource of certificate signing requests: it writes the conditions
-// Approved and Denied, which /status leaves alone, and nothing else.
-//
-// It differs from Kubernetes: the verb approve on the signer is not asked for, which the admission
-// plugin CertificateApproval does there. Who may update the subresource may approve for any signer.
+// Approved and Denied, which /status leaves alone, and nothing else. The admission plugin
+// CertificateApproval asks besides for the verb approve on the request's signer.
 package csr
 
 import (
