@@ -61,7 +61,8 @@ func smaller(had, has snapshot.Resources) bool {
 
 // podMatters tells whether a change of a waiting pod can change a decision.
 func podMatters(old, p *corev1.Pod) bool {
-	return !maps.Equal(old.Labels, p.Labels) || !apiequality.Semantic.DeepEqual(&old.Spec, &p.Spec)
+	return !maps.Equal(old.Labels, p.Labels) || !apiequality.Semantic.DeepEqual(&old.Spec, &p.Spec) ||
+		!apiequality.Semantic.DeepEqual(old.Status.ResourceClaimStatuses, p.Status.ResourceClaimStatuses)
 }
 
 // ownerSelector selects the pods of a controller.

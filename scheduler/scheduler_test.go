@@ -201,7 +201,7 @@ func TestWaitForRoom(t *testing.T) {
 	await(t, c, "first", "was bound", bound)
 	second := pod(t, c, "second", "700m")
 	p := await(t, c, "second", "was unschedulable", func(p *corev1.Pod) bool { return unschedulable(p) != nil })
-	want := "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+	want := "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
 	if got := unschedulable(p); got.Reason != corev1.PodReasonUnschedulable || got.Message != want {
 		t.Errorf("condition %s: %q, want %q", got.Reason, got.Message, want)
 	}

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
@@ -28,20 +30,36 @@ type taker struct {
 
 // settle writes what a pod takes, and binds it if that is all.
 func (s *scheduler) settle(ctx context.Context, t *taker) {
+	var written []metav1.Object
 	for _, r := range t.reservations {
-		for _, w := range r.Writes {
-			if err := write(ctx, s.client, w); err != nil {
-				s.giveUp(ctx, t, r.Plugin, err)
-				return
-			}
+		out, err := writes(ctx, s.client, r.Writes)
+		if err != nil {
+			s.giveUp(ctx, t, r.Plugin, err)
+			return
 		}
+		written = append(written, out...)
 	}
 	s.mu.Lock()
+	for _, o := range written {
+		s.learn(o)
+	}
 	t.written = true
 	next := s.advance(ctx, t)
 	s.mu.Unlock()
 	if next != nil {
 		next()
+	}
+}
+
+// learn takes in what was written before the watch tells of it. The caller holds the lock.
+func (s *scheduler) learn(o metav1.Object) {
+	switch o := o.(type) {
+	case *corev1.PersistentVolume:
+		s.cluster.SetVolume(o)
+	case *corev1.PersistentVolumeClaim:
+		s.cluster.SetClaim(o)
+	case *resourcev1.ResourceClaim:
+		s.cluster.SetDeviceClaim(o)
 	}
 }
 
@@ -112,23 +130,66 @@ func (s *scheduler) release(uid types.UID) {
 	}
 }
 
-// write makes one write.
-func write(ctx context.Context, client kubernetes.Interface, w framework.Write) error {
-	return writeOnce(ctx, client, w.Object)
+// writes are made in order; of an object that is written twice the second write is of the first one's result.
+func writes(ctx context.Context, client kubernetes.Interface, list []framework.Write) (written []metav1.Object, _ error) {
+	versions := map[types.UID]string{}
+	for _, w := range list {
+		o := w.Object
+		if version, written := versions[o.GetUID()]; written {
+			o = copyOf(o)
+			o.SetResourceVersion(version)
+		}
+		out, err := write(ctx, client, o, w.Status)
+		for attempt := 0; apierrors.IsConflict(err) && w.Merge != nil && attempt < maxMerges; attempt++ {
+			if o, err = merged(ctx, client, w); err != nil {
+				return nil, err
+			}
+			out, err = write(ctx, client, o, w.Status)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("writing %s: %w", klog.KRef(o.GetNamespace(), o.GetName()), err)
+		}
+		versions[out.GetUID()] = out.GetResourceVersion()
+		written = append(written, out)
+	}
+	return written, nil
 }
 
-func writeOnce(ctx context.Context, client kubernetes.Interface, o metav1.Object) error {
-	var err error
+// maxMerges is how often a write is tried again after somebody else has written the object.
+const maxMerges = 5
+
+func copyOf(o metav1.Object) metav1.Object {
+	return o.(runtime.Object).DeepCopyObject().(metav1.Object)
+}
+
+// write writes one object and returns what it became.
+func write(ctx context.Context, client kubernetes.Interface, o metav1.Object, status bool) (metav1.Object, error) {
 	switch o := o.(type) {
 	case *corev1.PersistentVolume:
-		_, err = client.CoreV1().PersistentVolumes().Update(ctx, o, metav1.UpdateOptions{})
+		return client.CoreV1().PersistentVolumes().Update(ctx, o, metav1.UpdateOptions{})
 	case *corev1.PersistentVolumeClaim:
-		_, err = client.CoreV1().PersistentVolumeClaims(o.Namespace).Update(ctx, o, metav1.UpdateOptions{})
-	default:
-		err = fmt.Errorf("there is no way to write a %T", o)
+		return client.CoreV1().PersistentVolumeClaims(o.Namespace).Update(ctx, o, metav1.UpdateOptions{})
+	case *resourcev1.ResourceClaim:
+		if status {
+			return client.ResourceV1().ResourceClaims(o.Namespace).UpdateStatus(ctx, o, metav1.UpdateOptions{})
+		}
+		return client.ResourceV1().ResourceClaims(o.Namespace).Update(ctx, o, metav1.UpdateOptions{})
 	}
-	if err != nil && !apierrors.IsConflict(err) {
-		return fmt.Errorf("writing %s: %w", klog.KRef(o.GetNamespace(), o.GetName()), err)
+	return nil, fmt.Errorf("there is no way to write a %T", o)
+}
+
+// merged is what is to be written to the newest state of an object.
+func merged(ctx context.Context, client kubernetes.Interface, w framework.Write) (metav1.Object, error) {
+	claim, is := w.Object.(*resourcev1.ResourceClaim)
+	if !is {
+		return nil, fmt.Errorf("there is no way to merge a %T", w.Object)
 	}
-	return err
+	newer, err := client.ResourceV1().ResourceClaims(claim.Namespace).Get(ctx, claim.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if newer.UID != claim.UID {
+		return nil, fmt.Errorf("claim %s got replaced in the meantime", klog.KObj(claim))
+	}
+	return w.Merge(newer)
 }

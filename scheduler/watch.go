@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,11 +40,14 @@ func (s *scheduler) watch(ctx context.Context) (synced func() bool, stop func(),
 		"services":               {factory.Core().V1().Services().Informer(), s.serviceHandler()},
 		"persistentvolumeclaims": {factory.Core().V1().PersistentVolumeClaims().Informer(), s.claimHandler(ctx)},
 		"persistentvolumes":      {factory.Core().V1().PersistentVolumes().Informer(), s.volumeHandler(ctx)},
-		"storageclasses":         {factory.Storage().V1().StorageClasses().Informer(), volumeRule(s, s.cluster.SetClass, func(o *storagev1.StorageClass) { s.cluster.RemoveClass(o.Name) })},
-		"csidrivers":             {factory.Storage().V1().CSIDrivers().Informer(), volumeRule(s, s.cluster.SetDriver, func(o *storagev1.CSIDriver) { s.cluster.RemoveDriver(o.Name) })},
-		"csinodes":               {factory.Storage().V1().CSINodes().Informer(), volumeRule(s, s.cluster.SetCSINode, func(o *storagev1.CSINode) { s.cluster.RemoveCSINode(o.Name) })},
-		"csistoragecapacities":   {factory.Storage().V1().CSIStorageCapacities().Informer(), volumeRule(s, s.cluster.SetCapacity, func(o *storagev1.CSIStorageCapacity) { s.cluster.RemoveCapacity(o.Namespace, o.Name) })},
-		"volumeattachments":      {factory.Storage().V1().VolumeAttachments().Informer(), volumeRule(s, s.cluster.SetAttachment, s.cluster.RemoveAttachment)},
+		"storageclasses":         {factory.Storage().V1().StorageClasses().Informer(), rule(s, framework.VolumeChanged, s.cluster.SetClass, func(o *storagev1.StorageClass) { s.cluster.RemoveClass(o.Name) })},
+		"csidrivers":             {factory.Storage().V1().CSIDrivers().Informer(), rule(s, framework.VolumeChanged, s.cluster.SetDriver, func(o *storagev1.CSIDriver) { s.cluster.RemoveDriver(o.Name) })},
+		"csinodes":               {factory.Storage().V1().CSINodes().Informer(), rule(s, framework.VolumeChanged, s.cluster.SetCSINode, func(o *storagev1.CSINode) { s.cluster.RemoveCSINode(o.Name) })},
+		"csistoragecapacities":   {factory.Storage().V1().CSIStorageCapacities().Informer(), rule(s, framework.VolumeChanged, s.cluster.SetCapacity, func(o *storagev1.CSIStorageCapacity) { s.cluster.RemoveCapacity(o.Namespace, o.Name) })},
+		"volumeattachments":      {factory.Storage().V1().VolumeAttachments().Informer(), rule(s, framework.VolumeChanged, s.cluster.SetAttachment, s.cluster.RemoveAttachment)},
+		"resourceclaims":         {factory.Resource().V1().ResourceClaims().Informer(), s.deviceClaimHandler(ctx)},
+		"resourceslices":         {factory.Resource().V1().ResourceSlices().Informer(), rule(s, framework.DevicesChanged, s.cluster.SetSlice, func(o *resourcev1.ResourceSlice) { s.cluster.RemoveSlice(o.Name) })},
+		"deviceclasses":          {factory.Resource().V1().DeviceClasses().Informer(), rule(s, framework.DevicesChanged, s.cluster.SetDeviceClass, func(o *resourcev1.DeviceClass) { s.cluster.RemoveDeviceClass(o.Name) })},
 		"poddisruptionbudgets":   {factory.Policy().V1().PodDisruptionBudgets().Informer(), s.budgetHandler()},
 		"replicationcontrollers": {factory.Core().V1().ReplicationControllers().Informer(), s.ownerHandler("ReplicationController")},
 		"replicasets":            {factory.Apps().V1().ReplicaSets().Informer(), s.ownerHandler("ReplicaSet")},

@@ -8,7 +8,7 @@ import (
 	"coracle.dev/coracle/scheduler/snapshot"
 )
 
-const none = " preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+const none = " no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
 
 // TestDecisions holds whole decisions, with all plugins.
 func TestDecisions(t *testing.T) {
@@ -31,10 +31,10 @@ func TestDecisions(t *testing.T) {
 			"0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match Pod's node affinity/selector." + none},
 		{"full, of equals",
 			[]any{node("a"), pod("x", on("a"), asks("cpu=3"))}, pod("p", asks("cpu=3", "memory=16Gi")),
-			"0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."},
+			"0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."},
 		{"full, but it could be otherwise",
 			[]any{node("a"), pod("x", on("a"), asks("cpu=3"))}, pod("p", asks("cpu=3")),
-			"0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."},
+			"0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."},
 		{"preempts the least important",
 			[]any{node("a"), node("b"), pod("x", on("a"), asks("cpu=3"), priority(5)), pod("y", on("b"), asks("cpu=3"), priority(3)), pod("z", on("b"), asks("cpu=500m"), priority(4))},
 			pod("p", asks("cpu=3"), priority(9)), "b after y"},
@@ -47,7 +47,7 @@ func TestDecisions(t *testing.T) {
 			[]any{node("a"), pod("x", on("a"), app("web")), pod("y", on("a"))}, pod("p", away("web", corev1.LabelHostname), priority(1)), "a after x"},
 		{"does not preempt for a node that would not do",
 			[]any{node("a"), pod("x", on("a"), asks("cpu=4"))}, pod("p", asks("cpu=5"), priority(1)),
-			"0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."},
+			"0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."},
 		{"only the node that a pod of a DaemonSet names",
 			[]any{node("a"), node("b"), node("c")}, daemonPod("d", "b"), "b"},
 		{"the node that is named is full",

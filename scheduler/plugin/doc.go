@@ -8,9 +8,12 @@
 // not taken for those of the CSI drivers that replaced them.
 package plugin
 
-import "coracle.dev/coracle/scheduler/framework"
+import (
+	"coracle.dev/coracle/scheduler/device"
+	"coracle.dev/coracle/scheduler/framework"
+)
 
-// Default is the list of plugins in the order of their filters.
+// Default is the list of plugins, with that of package device, in the order of their filters.
 func Default() []framework.Plugin {
 	return []framework.Plugin{
 		SchedulingGates(),
@@ -27,6 +30,7 @@ func Default() []framework.Plugin {
 		BalancedAllocation(nil),
 		PodTopologySpread(nil),
 		InterPodAffinity(Affinity{HardWeight: 1}),
+		device.DynamicResources(),
 		ImageLocality(),
 	}
 }

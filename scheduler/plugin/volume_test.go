@@ -50,7 +50,7 @@ func TestVolumes(t *testing.T) {
 	volume("v", "")
 	volume("vb", "b")
 	volume("vc", "c")
-	const tail = " preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+	const tail = " no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
 	ephemeral := func(p *corev1.Pod) {
 		p.Spec.Volumes = []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}}}
 	}

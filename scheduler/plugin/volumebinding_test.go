@@ -46,7 +46,7 @@ func volumeOn(name, class, size, node string) *corev1.PersistentVolume {
 
 // TestWaitingClaims chooses nodes and volumes for claims that wait for their first consumer.
 func TestWaitingClaims(t *testing.T) {
-	const tail = " preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+	const tail = " no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
 	for _, tc := range []struct {
 		name    string
 		claims  []*corev1.PersistentVolumeClaim
@@ -198,7 +198,7 @@ func TestVolumeRules(t *testing.T) {
 		{"a disk written", pod("p", iscsi(false)), "b"},
 		{"one pod at a time, by preemption", pod("p", uses("once")), "a after x"},
 		{"one pod at a time", pod("p", uses("once"), priority(-1)),
-			"0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."},
+			"0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. no new claims to deallocate, preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."},
 		{"zone of the volume", pod("p", uses("zoned")), "b"},
 		{"no volume more", pod("p", uses("csi2")), "b"},
 		{"the same volume again", pod("p", uses("csi1"), selects(corev1.LabelHostname+"=a")), "a"},

@@ -21,6 +21,7 @@ type Cluster struct {
 	namespaces map[string]labels.Set
 	owners     owners
 	volumes    volumes
+	devices    devices
 	nominated  map[types.UID]nomination
 	budgets    []Budget // by namespace and name
 }
@@ -40,7 +41,7 @@ type nomination struct {
 func NewCluster() *Cluster {
 	return &Cluster{
 		nodes: map[string]*Node{}, pods: map[types.UID]*placement{}, affine: map[string]*Node{},
-		imageNodes: map[string]int{}, namespaces: map[string]labels.Set{}, owners: newOwners(), volumes: newVolumes(),
+		imageNodes: map[string]int{}, namespaces: map[string]labels.Set{}, owners: newOwners(), volumes: newVolumes(), devices: newDevices(),
 		counters: counters{byKey: map[string]*Counter{}}, nominated: map[types.UID]nomination{},
 	}
 }

@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,15 +62,24 @@ func newVolumes() volumes {
 // SetClaim tells of a claim. An assumption about it ends, unless this is no newer than what the assumption was made of.
 func (c *Cluster) SetClaim(o *corev1.PersistentVolumeClaim) {
 	key := o.Namespace + "/" + o.Name
-	if have := c.volumes.claims[key]; have != nil && have.was != nil && stale(o, have.was) {
+	if have := c.volumes.claims[key]; have != nil && stale(o, have.PersistentVolumeClaim, have.was != nil) {
 		return
 	}
 	c.volumes.claims[key] = &Claim{PersistentVolumeClaim: o, Class: volume.GetPersistentVolumeClaimClass(o)}
 }
 
-// stale tells whether an object is the very one that was known.
-func stale(o, known metav1.Object) bool {
-	return o.GetUID() == known.GetUID() && o.GetResourceVersion() != "" && o.GetResourceVersion() == known.GetResourceVersion()
+// stale tells whether an object is older than what is known of it, or, if that is an assumption, is no newer. An
+// assumption has the version of what it was made of.
+func stale(o, known metav1.Object, assumed bool) bool {
+	if o.GetUID() != known.GetUID() {
+		return false
+	}
+	version, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return false
+	}
+	than, err := strconv.ParseUint(known.GetResourceVersion(), 10, 64)
+	return err == nil && (version < than || assumed && version == than)
 }
 
 // AssumeClaim takes a claim to be as it is about to be written. undo takes that back, unless news of it have come.
@@ -106,7 +117,7 @@ func (c *Cluster) countClaims(p *Pod, sign int) {
 
 // SetVolume tells of a volume.
 func (c *Cluster) SetVolume(o *corev1.PersistentVolume) {
-	if have := c.volumes.volumes[o.Name]; have != nil && have.was != nil && stale(o, have.was) {
+	if have := c.volumes.volumes[o.Name]; have != nil && stale(o, have.PersistentVolume, have.was != nil) {
 		return
 	}
 	v := &Volume{PersistentVolume: o, Class: volume.GetPersistentVolumeClass(o)}

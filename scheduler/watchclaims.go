@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"coracle.dev/coracle/scheduler/framework"
@@ -31,10 +32,24 @@ func (s *scheduler) volumeHandler(ctx context.Context) cache.ResourceEventHandle
 	})
 }
 
-// volumeRule handles the objects that say which volumes there can be.
-func volumeRule[T any](s *scheduler, set, remove func(T)) cache.ResourceEventHandlerFuncs {
+func (s *scheduler) deviceClaimHandler(ctx context.Context) cache.ResourceEventHandlerFuncs {
+	changed := func(o *resourcev1.ResourceClaim) {
+		s.review(ctx)
+		s.happened(framework.Change{Event: framework.DeviceClaimChanged, Claim: o.Namespace + "/" + o.Name})
+	}
+	return on(s, func(_, o *resourcev1.ResourceClaim) {
+		s.cluster.SetDeviceClaim(o)
+		changed(o)
+	}, func(o *resourcev1.ResourceClaim) {
+		s.cluster.RemoveDeviceClaim(o.Namespace, o.Name)
+		changed(o)
+	})
+}
+
+// rule handles objects that say which volumes, or devices, there can be.
+func rule[T any](s *scheduler, e framework.Event, set, remove func(T)) cache.ResourceEventHandlerFuncs {
 	return on(s, func(_, o T) {
 		set(o)
-		s.happened(framework.Change{Event: framework.VolumeChanged})
+		s.happened(framework.Change{Event: e})
 	}, remove)
 }
