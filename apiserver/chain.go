@@ -35,6 +35,7 @@ import (
 	"k8s.io/kube-openapi/pkg/common"
 
 	"coracle.dev/coracle/apiserver/extension"
+	"coracle.dev/coracle/apiserver/metricsapi"
 	"coracle.dev/coracle/apiserver/openapi"
 	"coracle.dev/coracle/apiserver/storage"
 )
@@ -47,6 +48,7 @@ type chain struct {
 	discovery aggregated.ResourceManager
 	resolver  *extension.Resolver
 	operation *operation
+	metrics   *metricsapi.API
 	// allocate is the post-start hook of service allocation.
 	allocate genericapiserver.PostStartHookFunc
 }
@@ -189,7 +191,7 @@ func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserv
 		return nil, nil, err
 	}
 	i := &installer{server: server, config: &g.Config, types: openapi.Types(c.Scheme)}
-	if err := i.install(c.groupInfos(storages)); err != nil {
+	if err := i.install(append(c.groupInfos(storages), c.metrics.Group())); err != nil {
 		return nil, nil, err
 	}
 	if c.OpenAPIDefinitions == nil {

@@ -26,6 +26,7 @@ import (
 	"coracle.dev/coracle/apiserver/auth/rbac"
 	"coracle.dev/coracle/apiserver/auth/review"
 	"coracle.dev/coracle/apiserver/componentstatus"
+	"coracle.dev/coracle/apiserver/metricsapi"
 	"coracle.dev/coracle/apiserver/registry"
 	"coracle.dev/coracle/apiserver/subresource/connect"
 	"coracle.dev/coracle/apiserver/subresource/csr"
@@ -79,6 +80,7 @@ func (c *chain) connections(r *served) error {
 	if err != nil {
 		return err
 	}
+	c.metrics = metricsapi.New(connector, nodes, pods)
 	r.put(v1, "pods/log", pod.NewLog(pods, connector))
 	r.put(v1, "pods/exec", pod.NewExec(pods, connector))
 	r.put(v1, "pods/attach", pod.NewAttach(pods, connector))
@@ -177,6 +179,10 @@ func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 		}))
 	}
 	errs = append(errs, server.AddPostStartHook("service-allocation", c.allocate))
+	errs = append(errs, server.AddPostStartHook("measure-nodes", func(hook genericapiserver.PostStartHookContext) error {
+		go c.metrics.Run(hook)
+		return nil
+	}))
 	errs = append(errs, server.AddPostStartHook("scheduling/bootstrap-system-priority-classes", func(hook genericapiserver.PostStartHookContext) error {
 		return persist(hook, "making priority classes", func(ctx context.Context) error { return priority.Ensure(ctx, c.Client) })
 	}))

@@ -23,6 +23,7 @@ go tool openapi-gen \
 	k8s.io/api/scheduling/v1alpha3 \
 	k8s.io/api/{apps/v1beta1,apps/v1beta2,batch/v1beta1,extensions/v1beta1,networking/v1beta1,policy/v1beta1} \
 	coracle.dev/coracle/apis/removed/v2beta2 \
+	k8s.io/metrics/pkg/apis/metrics/{v1,v1beta1} \
 	$(go list k8s.io/api/{admissionregistration,apps,authentication,authorization,autoscaling,batch,certificates,coordination,core,discovery,events,flowcontrol,networking,node,policy,rbac,resource,scheduling,storage}/v1 k8s.io/api/autoscaling/v2)
 rm -f "$header"
 

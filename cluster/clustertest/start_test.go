@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
+	metrics "k8s.io/metrics/pkg/client/clientset/versioned"
 
 	"coracle.dev/coracle/cluster/clustertest"
 	"coracle.dev/coracle/nodeagent/simulate"
@@ -105,7 +106,8 @@ func TestClustersRunBesideEachOther(t *testing.T) {
 }
 
 func TestNodesAnswer(t *testing.T) {
-	cs := clientset(t, clustertest.New(t, clustertest.WithNodes(2)))
+	c := clustertest.New(t, clustertest.WithNodes(2))
+	cs := clientset(t, c)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "talker", Annotations: map[string]string{
 		simulate.Logs: "one\ntwo\nthree", simulate.UsageCPU: "1500m", simulate.UsageMemory: "64Mi",
 	}}, Spec: template("talker", nil).Spec}
@@ -123,8 +125,46 @@ func TestNodesAnswer(t *testing.T) {
 	if err != nil || string(logs) != "two\nthree\n" {
 		t.Errorf("its log ends with %q, %v", logs, err)
 	}
+	checkFigures(t, c, pod)
 	summary, err := cs.CoreV1().RESTClient().Get().Resource("nodes").Name(pod.Spec.NodeName).SubResource("proxy").Suffix("stats/summary").DoRaw(t.Context())
 	if err != nil || !strings.Contains(string(summary), `"usageNanoCores":1500000000`) {
 		t.Errorf("the node measures %s, %v", summary, err)
+	}
+}
+
+// checkFigures compares what kubectl top would show of a pod and its node with what the pod uses.
+func checkFigures(t *testing.T, c *clustertest.Cluster, pod *corev1.Pod) {
+	t.Helper()
+	client, err := metrics.NewForConfig(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near := func(what string, got, want int64) {
+		t.Helper()
+		if got < want*9/10 || got > want*11/10 {
+			t.Errorf("%s is %d, want %d within a tenth", what, got, want)
+		}
+	}
+	of, err := client.MetricsV1beta1().PodMetricses("default").Get(t.Context(), pod.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near("use of CPU", of.Containers[0].Usage.Cpu().MilliValue(), 1500)
+	near("use of memory", of.Containers[0].Usage.Memory().Value(), 64<<20)
+	nodes, err := client.MetricsV1beta1().NodeMetricses().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(nodes.Items) != 2 {
+		t.Errorf("there are figures of %d nodes, want 2", len(nodes.Items))
+	}
+	for _, n := range nodes.Items {
+		if n.Name == pod.Spec.NodeName {
+			near("its node's use of CPU", n.Usage.Cpu().MilliValue(), 1500)
+		}
+	}
+	none, err := client.MetricsV1beta1().PodMetricses("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=other"})
+	if err != nil || len(none.Items) != 0 {
+		t.Errorf("a selector that nothing matches gives %d, %v", len(none.Items), err)
 	}
 }
