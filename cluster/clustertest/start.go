@@ -65,6 +65,9 @@ func New(t testing.TB, opts ...Option) *Cluster {
 	c.started, c.failed = context.WithCancelCause(starting)
 	defer c.failed(nil)
 	if !o.noControl {
+		if o.controllers.RootCA == nil {
+			o.controllers.RootCA = c.server.ServingCertificate()
+		}
 		c.run("controllers", func(ctx context.Context) error {
 			return controllers.Run(ctx, c.as("system:kube-controller-manager"), o.controllers)
 		})
