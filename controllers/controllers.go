@@ -7,6 +7,7 @@ import (
 	"coracle.dev/coracle/controllers/cronjob"
 	"coracle.dev/coracle/controllers/daemonset"
 	"coracle.dev/coracle/controllers/deployment"
+	"coracle.dev/coracle/controllers/disruption"
 	"coracle.dev/coracle/controllers/endpoints"
 	"coracle.dev/coracle/controllers/endpointslice"
 	"coracle.dev/coracle/controllers/endpointslicemirroring"
@@ -43,6 +44,7 @@ func entries() []entry {
 		{"statefulset-controller", func(m ctrl.Manager, _ Options) error { return statefulset.New(m).SetupWithManager(m) }},
 		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
 		{"cronjob-controller", func(m ctrl.Manager, _ Options) error { return cronjob.New(m).SetupWithManager(m) }},
+		{"disruption-controller", func(m ctrl.Manager, _ Options) error { return disruption.New(m).SetupWithManager(m) }},
 		{"ttl-after-finished-controller", func(m ctrl.Manager, _ Options) error { return ttlafterfinished.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
 		{"replicaset-controller", func(m ctrl.Manager, _ Options) error { return replicaset.New(m).SetupWithManager(m) }},
