@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -15,6 +16,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -28,6 +30,7 @@ import (
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/metricsapi"
 	"coracle.dev/coracle/apiserver/registry"
+	"coracle.dev/coracle/apiserver/storage"
 	"coracle.dev/coracle/apiserver/subresource/connect"
 	"coracle.dev/coracle/apiserver/subresource/csr"
 	"coracle.dev/coracle/apiserver/subresource/namespace"
@@ -122,16 +125,24 @@ func (c *chain) services(r *served) error {
 	if err != nil {
 		return fmt.Errorf("reading service range: %w", err)
 	}
-	addresses, err := allocation.NewAddresses(cidr, service.NewAddressStore(r.stores[networkingv1.Resource("ipaddresses")]))
+	encoding, err := storage.NewEncoding(c.Codecs, corev1.SchemeGroupVersion, storage.Protobuf)
 	if err != nil {
 		return err
 	}
+	ranges := c.Informers.Networking().V1().ServiceCIDRs()
+	ranges.Informer() // so that it is started with the others
+	record, err := c.backend.Raw(corev1.Resource("services"), encoding, path.Dir(allocation.PortsKey),
+		func() runtime.Object { return &corev1.RangeAllocation{} }, func() runtime.Object { return &corev1.RangeAllocation{} })
+	if err != nil {
+		return err
+	}
+	addresses := service.NewAddressStore(r.stores[networkingv1.Resource("ipaddresses")])
 	services := r.stores[corev1.Resource("services")]
-	allocator, err := service.NewAllocator(allocation.NewPorts(c.NodePorts), addresses)
+	allocator, err := service.NewAllocator(allocation.NewPorts(c.NodePorts, &allocation.Record{Storage: record}), addresses, service.Ranges(ranges.Lister()), cidr)
 	if err != nil {
 		return err
 	}
-	service.Allocate(services, allocator)
+	r.put(corev1.SchemeGroupVersion, "services", service.New(services, allocator))
 	c.allocate = func(hook genericapiserver.PostStartHookContext) error {
 		// A cache that is not filled yet refuses lists, and the failure of a hook ends the process.
 		if err := awaitStores(hook, readiness(r)); err != nil {

@@ -170,9 +170,9 @@ func TestDryRunTakesNothing(t *testing.T) {
 	if _, err := a.TakeAny(t.Context(), web, true); err != nil {
 		t.Fatal(err)
 	}
-	p := NewPorts(utilnet.PortRange{Base: 30000, Size: 1})
+	p := NewPorts(utilnet.PortRange{Base: 30000, Size: 1}, &record{})
 	for range 2 {
-		if port, err := p.TakeAny(web, nil, true); err != nil || port != 30000 {
+		if port, err := p.TakeAny(t.Context(), nil, true); err != nil || port != 30000 {
 			t.Fatalf("got %d, %v", port, err)
 		}
 	}
@@ -181,55 +181,101 @@ func TestDryRunTakesNothing(t *testing.T) {
 	}
 }
 
+// record is a PortStore that several allocators can share.
+type record struct {
+	mu sync.Mutex
+	r  corev1.RangeAllocation
+}
+
+func (r *record) Update(_ context.Context, change func(*corev1.RangeAllocation) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := *r.r.DeepCopy()
+	if err := change(&next); err != nil {
+		return err
+	}
+	r.r = next
+	return nil
+}
+
 func TestPorts(t *testing.T) {
-	p := NewPorts(utilnet.PortRange{Base: 30000, Size: 3})
-	other := Owner{"default", "other"}
-	if err := p.Take(30001, web, false, false); err != nil {
+	shared, three := &record{}, utilnet.PortRange{Base: 30000, Size: 3}
+	p, q := NewPorts(three, shared), NewPorts(three, shared) // two servers
+	if err := p.Take(t.Context(), 30001, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Take(30001, other, true, false); !errors.Is(err, ErrPortAllocated) {
+	if err := q.Take(t.Context(), 30001, false); !errors.Is(err, ErrPortAllocated) {
 		t.Errorf("port of another: %v", err)
 	}
-	if err := p.Take(30001, web, true, false); err != nil {
-		t.Errorf("own port, again: %v", err)
-	}
-	if err := p.Take(80, web, false, false); err == nil || err.Error() != "provided port is not in the valid range. The range of valid ports is 30000-30002" {
+	if err := p.Take(t.Context(), 80, false); err == nil || err.Error() != "provided port is not in the valid range. The range of valid ports is 30000-30002" {
 		t.Errorf("port outside: %v", err)
 	}
-	for range 2 {
-		if _, err := p.TakeAny(web, nil, false); err != nil {
+	for _, from := range []*Ports{p, q} {
+		if _, err := from.TakeAny(t.Context(), nil, false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if port, err := p.TakeAny(web, nil, false); !errors.Is(err, ErrFull) {
+	if port, err := p.TakeAny(t.Context(), nil, false); !errors.Is(err, ErrFull) {
 		t.Errorf("from a full range: %d, %v", port, err)
 	}
-	p.Give(30001, other)
-	p.Give(30001, web)
-	if port, err := p.TakeAny(other, nil, false); err != nil || port != 30001 {
+	if err := q.Give(t.Context(), 30001, 29999); err != nil {
+		t.Fatal(err)
+	}
+	if port, err := p.TakeAny(t.Context(), nil, false); err != nil || port != 30001 {
 		t.Errorf("got %d, %v, want the one given back", port, err)
 	}
 }
 
 func TestPortsRepair(t *testing.T) {
 	now := time.Now()
-	p := NewPorts(utilnet.PortRange{Base: 30000, Size: 10})
+	p := NewPorts(utilnet.PortRange{Base: 30000, Size: 10}, &record{})
 	p.now = func() time.Time { return now }
-	p.Repair([]corev1.Service{service("a", "10.0.0.1", 30001)})
-	if err := p.Take(30001, web, false, false); !errors.Is(err, ErrPortAllocated) {
+	repair := func(services ...corev1.Service) {
+		t.Helper()
+		if err := p.Repair(t.Context(), services); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repair(service("a", "10.0.0.1", 30001))
+	if err := p.Take(t.Context(), 30001, false); !errors.Is(err, ErrPortAllocated) {
 		t.Errorf("port of a service that was there before: %v", err)
 	}
-	if err := p.Take(30002, web, false, false); err != nil {
+	if err := p.Take(t.Context(), 30002, false); err != nil {
 		t.Fatal(err)
 	}
-	p.Repair(nil)
-	if err := p.Take(30002, web, false, false); !errors.Is(err, ErrPortAllocated) {
+	repair()
+	if err := p.Take(t.Context(), 30002, false); !errors.Is(err, ErrPortAllocated) {
 		t.Errorf("a port taken just now was given away: %v", err)
 	}
 	now = now.Add(2 * grace)
-	p.Repair(nil)
-	if err := p.Take(30002, web, false, false); err != nil {
+	repair()
+	if err := p.Take(t.Context(), 30002, false); err != nil {
 		t.Errorf("a port without a service stays taken: %v", err)
+	}
+	// It is known anew from when it is without a service.
+	repair(service("b", "10.0.0.2", 30002))
+	now = now.Add(2 * grace)
+	repair()
+	if err := p.Take(t.Context(), 30002, false); !errors.Is(err, ErrPortAllocated) {
+		t.Errorf("a port whose service was seen just before was given away: %v", err)
+	}
+}
+
+// TestPortsOfAnotherRange: a server that is started with another range begins with what services have.
+func TestPortsOfAnotherRange(t *testing.T) {
+	shared := &record{}
+	if err := NewPorts(utilnet.PortRange{Base: 30000, Size: 10}, shared).Take(t.Context(), 30001, false); err != nil {
+		t.Fatal(err)
+	}
+	p := NewPorts(utilnet.PortRange{Base: 30001, Size: 10}, shared)
+	if err := p.Repair(t.Context(), []corev1.Service{service("a", "10.0.0.1", 30003)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Take(t.Context(), 30001, false); err != nil {
+		t.Errorf("a port that no service has: %v", err)
+	}
+	if err := p.Take(t.Context(), 30003, false); !errors.Is(err, ErrPortAllocated) {
+		t.Errorf("the port of a service: %v", err)
 	}
 }
 

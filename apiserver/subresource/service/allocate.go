@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,13 +21,15 @@ type Allocator struct {
 	// ranges has one or two entries of different families, that of the default family first.
 	ranges []*allocation.Addresses
 	ports  *allocation.Ports
+	store  allocation.Store
+	// more are the ranges that ServiceCIDR objects add.
+	more func() []netip.Prefix
 	// ready is closed when what services have is known. Nothing is handed out before.
 	ready chan struct{}
 
 	mu sync.Mutex
-	// pending holds, for services with an update under way, what it took and what it would drop. It is
-	// settled when the update is stored; guarded by mu.
-	pending map[allocation.Owner]stake
+	// added are the allocators of the ranges that were added; guarded by mu.
+	added map[netip.Prefix]*allocation.Addresses
 }
 
 // stake is a set of addresses and ports.
@@ -35,14 +38,43 @@ type stake struct {
 	ports []int32
 }
 
-// NewAllocator returns an allocator over one or two ranges of addresses, the default one first.
-func NewAllocator(ports *allocation.Ports, ranges ...*allocation.Addresses) (*Allocator, error) {
-	if len(ranges) == 0 || len(ranges) > 2 || len(ranges) == 2 && ranges[0].IPv6() == ranges[1].IPv6() {
+func (s *stake) add(t stake) {
+	s.ips, s.ports = append(s.ips, t.ips...), append(s.ports, t.ports...)
+}
+
+func (s stake) without(t stake) stake {
+	return stake{
+		ips:   slices.DeleteFunc(slices.Clone(s.ips), func(ip netip.Addr) bool { return slices.Contains(t.ips, ip) }),
+		ports: slices.DeleteFunc(slices.Clone(s.ports), func(p int32) bool { return slices.Contains(t.ports, p) }),
+	}
+}
+
+// stakeOf is what a service has.
+func stakeOf(s *corev1.Service) stake {
+	out := stake{ports: allocation.PortsOf(s)}
+	if needsClusterIP(s) {
+		out.ips = allocation.AddressesOf(s)
+	}
+	return out
+}
+
+// NewAllocator returns an allocator over one or two ranges of addresses, the default one first, and over
+// those of the same families that more returns.
+func NewAllocator(ports *allocation.Ports, store allocation.Store, more func() []netip.Prefix, ranges ...netip.Prefix) (*Allocator, error) {
+	if len(ranges) == 0 || len(ranges) > 2 || len(ranges) == 2 && ranges[0].Addr().Is6() == ranges[1].Addr().Is6() {
 		return nil, fmt.Errorf("making service allocator: need one range of addresses, or one of IPv4 and one of IPv6")
 	}
-	return &Allocator{
-		ranges: ranges, ports: ports, ready: make(chan struct{}), pending: map[allocation.Owner]stake{},
-	}, nil
+	a := &Allocator{
+		ports: ports, store: store, more: more, ready: make(chan struct{}), added: map[netip.Prefix]*allocation.Addresses{},
+	}
+	for _, r := range ranges {
+		addresses, err := allocation.NewAddresses(r, store)
+		if err != nil {
+			return nil, err
+		}
+		a.ranges = append(a.ranges, addresses)
+	}
+	return a, nil
 }
 
 func (a *Allocator) families() []corev1.IPFamily {
@@ -53,13 +85,32 @@ func (a *Allocator) families() []corev1.IPFamily {
 	return out
 }
 
-func (a *Allocator) of(f corev1.IPFamily) *allocation.Addresses {
-	for _, r := range a.ranges {
-		if familyOf(r.Range().Addr()) == f {
-			return r
+// all are the ranges that are in use now, the default ones first.
+func (a *Allocator) all() []*allocation.Addresses {
+	out := slices.Clone(a.ranges)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, cidr := range a.more() {
+		known := slices.ContainsFunc(out, func(r *allocation.Addresses) bool { return r.Range() == cidr.Masked() })
+		if known || !slices.Contains(a.families(), familyOf(cidr.Addr())) {
+			continue
 		}
+		r := a.added[cidr]
+		if r == nil {
+			var err error
+			if r, err = allocation.NewAddresses(cidr, a.store); err != nil {
+				continue // too small to have addresses
+			}
+			a.added[cidr] = r
+		}
+		out = append(out, r)
 	}
-	return nil
+	return out
+}
+
+// of are the ranges of one family.
+func (a *Allocator) of(f corev1.IPFamily) []*allocation.Addresses {
+	return slices.DeleteFunc(a.all(), func(r *allocation.Addresses) bool { return familyOf(r.Range().Addr()) != f })
 }
 
 // hand is what one request took. It is not safe for concurrent use.
@@ -67,63 +118,25 @@ type hand struct {
 	a      *Allocator
 	owner  allocation.Owner
 	dryRun bool
-	// again is set for updates, which may be tried more than once.
-	again bool
-	took  stake
-}
-
-// revert gives back what was taken for a service that was not stored.
-func (h *hand) revert(ctx context.Context) {
-	if !h.dryRun {
-		h.a.give(ctx, h.owner, h.took)
-	}
+	// took are what all tries of an update took, old what the service had before the last of them.
+	took, old stake
 }
 
 // give gives back what of the stake is the owner's.
 func (a *Allocator) give(ctx context.Context, owner allocation.Owner, s stake) {
 	ctx = context.WithoutCancel(ctx) // the client may be gone, its Service is not
-	for _, port := range s.ports {
-		a.ports.Give(port, owner)
-	}
+	err := a.ports.Give(ctx, s.ports...)
 	for _, ip := range s.ips {
-		from := a.of(familyOf(ip))
-		if from == nil {
-			continue
+		for _, from := range a.of(familyOf(ip)) {
+			if from.Contains(ip) {
+				err = errors.Join(err, from.Give(ctx, ip, owner))
+				break
+			}
 		}
-		if err := from.Give(ctx, ip, owner); err != nil {
-			klog.FromContext(ctx).Error(err, "Left to the repair of addresses", "service", klog.KRef(owner.Namespace, owner.Name))
-		}
 	}
-}
-
-// expect notes what an update took and what its old service had, until it is stored.
-func (a *Allocator) expect(owner allocation.Owner, took stake, old *corev1.Service) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := a.pending[owner]
-	s.ips = append(append(s.ips, took.ips...), allocation.AddressesOf(old)...)
-	s.ports = append(append(s.ports, took.ports...), allocation.PortsOf(old)...)
-	a.pending[owner] = s
-}
-
-// settle gives back what was pending and what the service, as stored, does not have.
-func (a *Allocator) settle(ctx context.Context, stored *corev1.Service) {
-	owner := allocation.Owner{Namespace: stored.Namespace, Name: stored.Name}
-	a.mu.Lock()
-	s, ok := a.pending[owner]
-	delete(a.pending, owner)
-	a.mu.Unlock()
-	if !ok {
-		return
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Left to the repair of addresses and ports", "service", klog.KRef(owner.Namespace, owner.Name))
 	}
-	var ips []netip.Addr
-	if needsClusterIP(stored) {
-		ips = allocation.AddressesOf(stored)
-	}
-	ports := allocation.PortsOf(stored)
-	s.ips = slices.DeleteFunc(s.ips, func(ip netip.Addr) bool { return slices.Contains(ips, ip) })
-	s.ports = slices.DeleteFunc(s.ports, func(p int32) bool { return slices.Contains(ports, p) })
-	a.give(ctx, owner, s)
 }
 
 // create fills in what a new service needs.
@@ -131,7 +144,7 @@ func (h *hand) create(ctx context.Context, s *corev1.Service) error {
 	if err := h.addresses(ctx, s, nil); err != nil {
 		return err
 	}
-	return h.nodePorts(s, nil)
+	return h.nodePorts(ctx, s, nil)
 }
 
 // update fills in what the service needs now and did not have.
@@ -139,7 +152,7 @@ func (h *hand) update(ctx context.Context, s, old *corev1.Service) error {
 	if err := h.addresses(ctx, s, old); err != nil {
 		return err
 	}
-	return h.nodePorts(s, old)
+	return h.nodePorts(ctx, s, old)
 }
 
 // addresses takes those addresses that the service has not, family by family.
@@ -160,7 +173,7 @@ func (h *hand) addresses(ctx context.Context, s, old *corev1.Service) error {
 	ips := slices.Clone(s.Spec.ClusterIPs)
 	for i, family := range s.Spec.IPFamilies {
 		from := h.a.of(family)
-		if from == nil {
+		if len(from) == 0 {
 			break // the second family, merely preferred
 		}
 		wanted := ""
@@ -187,9 +200,9 @@ func (h *hand) addresses(ctx context.Context, s, old *corev1.Service) error {
 	return nil
 }
 
-func (h *hand) address(ctx context.Context, s *corev1.Service, from *allocation.Addresses, wanted string) (string, error) {
+func (h *hand) address(ctx context.Context, s *corev1.Service, from []*allocation.Addresses, wanted string) (string, error) {
 	if wanted == "" {
-		ip, err := from.TakeAny(ctx, h.owner, h.dryRun)
+		ip, err := anyOf(ctx, from, h.owner, h.dryRun)
 		if err != nil {
 			return "", apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP: %w", err))
 		}
@@ -197,8 +210,12 @@ func (h *hand) address(ctx context.Context, s *corev1.Service, from *allocation.
 		return ip.String(), nil
 	}
 	ip, err := netip.ParseAddr(wanted)
+	if err == nil && slices.Contains(h.took.ips, ip) {
+		return wanted, nil // an earlier try took it
+	}
 	if err == nil {
-		err = from.Take(ctx, ip, h.owner, h.dryRun)
+		i := max(0, slices.IndexFunc(from, func(r *allocation.Addresses) bool { return r.Contains(ip) }))
+		err = from[i].Take(ctx, ip, h.owner, h.dryRun)
 	}
 	if err != nil {
 		return "", invalid(s, field.ErrorList{field.Invalid(field.NewPath("spec", "clusterIPs"), s.Spec.ClusterIPs,
@@ -208,9 +225,20 @@ func (h *hand) address(ctx context.Context, s *corev1.Service, from *allocation.
 	return wanted, nil
 }
 
+// anyOf takes a free address of the first range that has one.
+func anyOf(ctx context.Context, from []*allocation.Addresses, owner allocation.Owner, dryRun bool) (netip.Addr, error) {
+	for _, r := range from {
+		ip, err := r.TakeAny(ctx, owner, dryRun)
+		if !errors.Is(err, allocation.ErrFull) {
+			return ip, err
+		}
+	}
+	return netip.Addr{}, allocation.ErrFull
+}
+
 // nodePorts takes those node ports that the service has not. TCP and UDP on one port number share a node
 // port where the writer chose so, or where they are the same port otherwise.
-func (h *hand) nodePorts(s, old *corev1.Service) error {
+func (h *hand) nodePorts(ctx context.Context, s, old *corev1.Service) error {
 	held := map[int32]bool{}
 	if old != nil && needsNodePort(old) {
 		for _, p := range allocation.PortsOf(old) {
@@ -218,23 +246,23 @@ func (h *hand) nodePorts(s, old *corev1.Service) error {
 		}
 	}
 	if needsNodePort(s) {
-		if err := h.chosenPorts(s, held); err != nil {
+		if err := h.chosenPorts(ctx, s, held); err != nil {
 			return err
 		}
 	}
 	if wantsNodePort(s) {
-		if err := h.freePorts(s, held); err != nil {
+		if err := h.freePorts(ctx, s, held); err != nil {
 			return err
 		}
 	}
 	if needsHealthPort(s) {
-		return h.healthPort(s, held)
+		return h.healthPort(ctx, s, held)
 	}
 	return nil
 }
 
 // chosenPorts takes the ports that the writer named.
-func (h *hand) chosenPorts(s *corev1.Service, held map[int32]bool) error {
+func (h *hand) chosenPorts(ctx context.Context, s *corev1.Service, held map[int32]bool) error {
 	byProtocol := map[int32][]corev1.Protocol{}
 	for i := range s.Spec.Ports {
 		p := &s.Spec.Ports[i]
@@ -248,18 +276,29 @@ func (h *hand) chosenPorts(s *corev1.Service, held map[int32]bool) error {
 		}
 		err := allocation.ErrPortAllocated
 		if !again {
-			err = h.a.ports.Take(p.NodePort, h.owner, h.again, h.dryRun)
+			err = h.port(ctx, p.NodePort)
 		}
 		if err != nil {
 			return invalid(s, field.ErrorList{field.Invalid(field.NewPath("spec", "ports").Index(i).Child("nodePort"), p.NodePort, err.Error())})
 		}
-		h.took.ports = append(h.took.ports, p.NodePort)
 	}
 	return nil
 }
 
+// port takes one port, unless an earlier try of the same request took it.
+func (h *hand) port(ctx context.Context, port int32) error {
+	if slices.Contains(h.took.ports, port) {
+		return nil
+	}
+	if err := h.a.ports.Take(ctx, port, h.dryRun); err != nil {
+		return err
+	}
+	h.took.ports = append(h.took.ports, port)
+	return nil
+}
+
 // freePorts gives ports to the rest.
-func (h *hand) freePorts(s *corev1.Service, held map[int32]bool) error {
+func (h *hand) freePorts(ctx context.Context, s *corev1.Service, held map[int32]bool) error {
 	mine := map[int32]bool{}
 	for i := range s.Spec.Ports {
 		mine[s.Spec.Ports[i].NodePort] = true
@@ -273,7 +312,7 @@ func (h *hand) freePorts(s *corev1.Service, held map[int32]bool) error {
 			p.NodePort = shared
 			continue
 		}
-		port, err := h.a.ports.TakeAny(h.owner, mine, h.dryRun)
+		port, err := h.a.ports.TakeAny(ctx, mine, h.dryRun)
 		if err != nil {
 			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a nodePort: %w", err))
 		}
@@ -300,10 +339,10 @@ func sharedPort(s *corev1.Service, i int) int32 {
 	return 0
 }
 
-func (h *hand) healthPort(s *corev1.Service, held map[int32]bool) error {
+func (h *hand) healthPort(ctx context.Context, s *corev1.Service, held map[int32]bool) error {
 	port := &s.Spec.HealthCheckNodePort
 	if *port == 0 {
-		got, err := h.a.ports.TakeAny(h.owner, nil, h.dryRun)
+		got, err := h.a.ports.TakeAny(ctx, nil, h.dryRun)
 		if err != nil {
 			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a HealthCheck NodePort: %w", err))
 		}
@@ -314,10 +353,9 @@ func (h *hand) healthPort(s *corev1.Service, held map[int32]bool) error {
 	if held[*port] {
 		return nil
 	}
-	if err := h.a.ports.Take(*port, h.owner, h.again, h.dryRun); err != nil {
+	if err := h.port(ctx, *port); err != nil {
 		return invalid(s, field.ErrorList{field.Invalid(field.NewPath("spec", "healthCheckNodePort"), *port, err.Error())})
 	}
-	h.took.ports = append(h.took.ports, *port)
 	return nil
 }
 

@@ -27,66 +27,94 @@ const (
 	repairInterval = 3 * time.Minute
 )
 
-// Allocate makes the store of services take addresses and ports of a, and give them back.
-func Allocate(services *registry.Storage, a *Allocator) {
+// Storage is the storage of services, whose writes take addresses and ports, and give them back.
+type Storage struct {
+	*registry.Storage
+	a *Allocator
+}
+
+// New makes the storage of services use the allocator.
+func New(services *registry.Storage, a *Allocator) *Storage {
 	services.BeginCreate = a.beginCreate
 	services.BeginUpdate = a.beginUpdate
-	services.AfterUpdate = func(obj runtime.Object, options *metav1.UpdateOptions) {
-		if s, ok := obj.(*corev1.Service); ok && !dryrun.IsDryRun(options.DryRun) {
-			ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
-			defer cancel()
-			a.settle(ctx, s)
-		}
-	}
 	services.AfterDelete = func(obj runtime.Object, options *metav1.DeleteOptions) {
 		if s, ok := obj.(*corev1.Service); ok && !dryrun.IsDryRun(options.DryRun) {
 			a.afterDelete(s)
 		}
 	}
+	return &Storage{Storage: services, a: a}
+}
+
+// handKey is that of the hand of an update in its context.
+type handKey struct{}
+
+// Update implements rest.Updater. An update is tried again when another was stored meanwhile; what its
+// tries took and the service did not come to have is given back when it is over.
+func (s *Storage) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	h := &hand{a: s.a, owner: allocation.Owner{Namespace: request.NamespaceValue(ctx), Name: name}, dryRun: dryrun.IsDryRun(options.DryRun)}
+	obj, created, err := s.Storage.Update(context.WithValue(ctx, handKey{}, h), name, info, create, update, forceCreate, options)
+	switch stored, ok := obj.(*corev1.Service); {
+	case h.dryRun:
+	case err == nil && ok:
+		h.took.add(h.old)
+		s.a.give(ctx, h.owner, h.took.without(stakeOf(stored)))
+	case !uncertain(err):
+		s.a.give(ctx, h.owner, h.took.without(h.old))
+	}
+	return obj, created, err
+}
+
+// uncertain reports whether a write may have been stored although it failed: the store gave no verdict.
+// Then the repair finds out what it took.
+func uncertain(err error) bool {
+	var verdict apierrors.APIStatus
+	return !errors.As(err, &verdict) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err)
 }
 
 func (a *Allocator) beginCreate(ctx context.Context, obj runtime.Object, options *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
 	s := obj.(*corev1.Service)
 	alignClusterIPs(s, nil)
-	h, err := a.hand(ctx, s, options.DryRun)
-	if err != nil {
+	if err := a.await(ctx); err != nil {
 		return nil, err
 	}
+	h, byUpdate := ctx.Value(handKey{}).(*hand)
+	if !byUpdate {
+		h = &hand{a: a, owner: allocation.Owner{Namespace: s.Namespace, Name: s.Name}, dryRun: dryrun.IsDryRun(options.DryRun)}
+		if h.owner.Namespace == "" {
+			h.owner.Namespace = request.NamespaceValue(ctx)
+		}
+	}
+	revert := func(ctx context.Context) {
+		if !byUpdate && !h.dryRun {
+			a.give(ctx, h.owner, h.took)
+		}
+	}
 	if err := h.create(ctx, s); err != nil {
-		h.revert(ctx)
+		revert(ctx)
 		return nil, err
 	}
 	return func(ctx context.Context, success bool) {
 		if !success {
-			h.revert(ctx)
+			revert(ctx)
 		}
 	}, nil
 }
 
-// beginUpdate runs before the update is stored, and again if another was stored meanwhile. What it takes
-// and makes superfluous is settled after.
-func (a *Allocator) beginUpdate(ctx context.Context, obj, existing runtime.Object, options *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
+// beginUpdate runs before each try to store an update. Storage.Update settles what the tries took.
+func (a *Allocator) beginUpdate(ctx context.Context, obj, existing runtime.Object, _ *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
 	s, old := obj.(*corev1.Service), existing.(*corev1.Service)
+	h, ok := ctx.Value(handKey{}).(*hand)
+	if !ok {
+		return nil, apierrors.NewInternalError(errors.New("updating a service past its storage"))
+	}
 	carryOver(s, old)
 	alignClusterIPs(s, old)
 	dropForeign(s, old)
-	h, err := a.hand(ctx, old, options.DryRun)
-	if err != nil {
+	if err := a.await(ctx); err != nil {
 		return nil, err
 	}
-	h.again = true
-	if err := h.update(ctx, s, old); err != nil {
-		h.revert(ctx)
-		return nil, err
-	}
-	return func(ctx context.Context, success bool) {
-		switch {
-		case !success:
-			h.revert(ctx)
-		case !h.dryRun:
-			a.expect(h.owner, h.took, old)
-		}
-	}, nil
+	h.old = stakeOf(old)
+	return func(context.Context, bool) {}, h.update(ctx, s, old)
 }
 
 func (a *Allocator) afterDelete(s *corev1.Service) {
@@ -95,19 +123,7 @@ func (a *Allocator) afterDelete(s *corev1.Service) {
 	if a.await(ctx) != nil {
 		return // what is known at the start does not hold the service any more
 	}
-	owner := allocation.Owner{Namespace: s.Namespace, Name: s.Name}
-	a.mu.Lock()
-	delete(a.pending, owner)
-	a.mu.Unlock()
-	a.give(ctx, owner, stake{ips: allocation.AddressesOf(s), ports: allocation.PortsOf(s)})
-}
-
-func (a *Allocator) hand(ctx context.Context, s *corev1.Service, dryRun []string) (*hand, error) {
-	owner := allocation.Owner{Namespace: s.Namespace, Name: s.Name}
-	if owner.Namespace == "" {
-		owner.Namespace = request.NamespaceValue(ctx)
-	}
-	return &hand{a: a, owner: owner, dryRun: dryrun.IsDryRun(dryRun)}, a.await(ctx)
+	a.give(ctx, allocation.Owner{Namespace: s.Namespace, Name: s.Name}, stakeOf(s))
 }
 
 // await waits until it is known what is taken.
@@ -129,7 +145,9 @@ func (a *Allocator) Start(ctx context.Context, list Lister) error {
 	if err != nil {
 		return fmt.Errorf("listing services: %w", err)
 	}
-	a.ports.Repair(services)
+	if err := a.ports.Repair(ctx, services); err != nil {
+		return err
+	}
 	for _, r := range a.ranges {
 		if err := r.Refresh(ctx); err != nil {
 			return err
@@ -153,9 +171,8 @@ func (a *Allocator) repair(ctx context.Context, list Lister) error {
 	if err != nil {
 		return fmt.Errorf("listing services: %w", err)
 	}
-	a.ports.Repair(services)
-	var errs []error
-	for _, r := range a.ranges {
+	errs := []error{a.ports.Repair(ctx, services)}
+	for _, r := range a.all() {
 		errs = append(errs, r.Repair(ctx, services, time.Now()))
 	}
 	return errors.Join(errs...)
