@@ -32,6 +32,10 @@ func (s *simulation) takeUp(ctx context.Context, n *node, cause error) error {
 	if p, err := netip.ParsePrefix(there.Spec.PodCIDR); err == nil && p.Addr().Is4() {
 		n.setRange(p)
 	}
+	if there.Annotations[Down] == "true" {
+		n.down.Store(true)
+		return nil
+	}
 	if err := s.report(ctx, n, there); err != nil {
 		return err
 	}
@@ -100,15 +104,16 @@ func (s *simulation) keepLeases(ctx context.Context) {
 		case <-ticker.C():
 		}
 		now := s.Clock.Now()
-		share := min(len(s.nodes), int(float64(len(s.nodes))*float64(now.Sub(turn))/float64(leaseRenewal)))
+		nodes := s.fleet.all()
+		share := min(len(nodes), int(float64(len(nodes))*float64(now.Sub(turn))/float64(leaseRenewal)))
 		if share == 0 {
 			continue
 		}
 		turn = now
 		first := next
-		next = (next + share) % len(s.nodes)
+		next = (next + share) % len(nodes)
 		inParallel(min(s.Workers, share), share, func(i int) {
-			n := s.nodes[(first+i)%len(s.nodes)]
+			n := nodes[(first+i)%len(nodes)]
 			if n.down.Load() {
 				return
 			}
@@ -121,7 +126,7 @@ func (s *simulation) keepLeases(ctx context.Context) {
 
 // nodeChanged follows what others do to a node.
 func (s *simulation) nodeChanged(ctx context.Context, there *corev1.Node) {
-	n := s.byName[there.Name]
+	n := s.fleet.named(there.Name)
 	if n == nil {
 		return
 	}
@@ -159,7 +164,7 @@ func (s *simulation) again(ctx context.Context, n *node, there *corev1.Node) {
 
 // nodeDeleted registers a node anew, as its agent would.
 func (s *simulation) nodeDeleted(ctx context.Context, there *corev1.Node) {
-	n := s.byName[there.Name]
+	n := s.fleet.named(there.Name)
 	if n == nil || n.down.Load() {
 		return
 	}

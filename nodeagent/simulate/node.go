@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +15,7 @@ import (
 // node is one simulated node.
 type node struct {
 	name    string
-	pool    *Pool
+	pool    atomic.Pointer[Pool]
 	address netip.Addr // of the node itself
 	zone    string
 	down    atomic.Bool
@@ -31,10 +30,11 @@ type node struct {
 // newNode is the n-th of all simulated nodes and the i-th of its pool.
 func (o Options) newNode(n, i int, p *Pool) *node {
 	out := &node{
-		name: p.Name + "-" + strconv.Itoa(i), pool: p, taken: map[netip.Addr]bool{},
+		name: p.nodeName(i), taken: map[netip.Addr]bool{},
 		// 127.1.0.1 and on: on every machine these are its own, and lead nowhere else.
 		address: netip.AddrFrom4([4]byte{127, byte(1 + n/(250*250)), byte(n / 250 % 250), byte(1 + n%250)}),
 	}
+	out.pool.Store(p)
 	if len(p.Zones) > 0 {
 		out.zone = p.Zones[i%len(p.Zones)]
 	}
@@ -90,11 +90,12 @@ func (s *simulation) object(n *node) *corev1.Node {
 	if n.zone != "" {
 		labels[corev1.LabelTopologyZone] = n.zone
 	}
-	maps.Copy(labels, n.pool.Labels)
+	pool := n.pool.Load()
+	maps.Copy(labels, pool.Labels)
 	out := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: n.name, Labels: labels},
 		Spec: corev1.NodeSpec{
-			PodCIDR: n.pods.String(), PodCIDRs: []string{n.pods.String()}, ProviderID: "simulated://" + n.name, Taints: n.pool.Taints,
+			PodCIDR: n.pods.String(), PodCIDRs: []string{n.pods.String()}, ProviderID: "simulated://" + n.name, Taints: pool.Taints,
 		},
 	}
 	s.fill(n, &out.Status)
@@ -103,7 +104,8 @@ func (s *simulation) object(n *node) *corev1.Node {
 
 // fill sets all of a status that is the node's.
 func (s *simulation) fill(n *node, status *corev1.NodeStatus) {
-	status.Capacity, status.Allocatable = n.pool.Capacity, n.pool.Capacity
+	capacity := n.pool.Load().Capacity
+	status.Capacity, status.Allocatable = capacity, capacity
 	status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.address.String()}, {Type: corev1.NodeHostName, Address: n.name}}
 	status.DaemonEndpoints.KubeletEndpoint.Port = s.port
 	status.NodeInfo = corev1.NodeSystemInfo{

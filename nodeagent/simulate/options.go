@@ -3,6 +3,8 @@ package simulate
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +15,9 @@ import (
 // Options say which nodes there are.
 type Options struct {
 	Pools []Pool
+	// Changes, if set, brings other pools in place of those before, while Run runs: nodes come and go until
+	// there are as many as these say. Those that stay keep their size, labels and taints.
+	Changes <-chan []Pool
 	// PodCIDR is divided among the nodes that have no range of pod addresses. Default: 100.64.0.0/10, the
 	// range that belongs to nobody's network, in parts of 256 addresses.
 	PodCIDR netip.Prefix
@@ -43,6 +48,8 @@ type Pool struct {
 	// Profile is what their pods do unless their annotations say otherwise.
 	Profile Profile
 }
+
+func (p *Pool) nodeName(i int) string { return p.Name + "-" + strconv.Itoa(i) }
 
 // Defaults of Options and Pool.
 const (
@@ -75,6 +82,7 @@ func (o Options) complete() (Options, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
+	o.Pools = slices.Clone(o.Pools)
 	total, names := 0, map[string]bool{}
 	for i := range o.Pools {
 		p := &o.Pools[i]

@@ -234,3 +234,37 @@ func TestAddresses(t *testing.T) {
 		t.Error("more nodes than there are ranges are accepted")
 	}
 }
+
+func TestFleetFollowsPools(t *testing.T) {
+	f := newFleet()
+	settle := func(pools ...Pool) (added, removed []string) {
+		t.Helper()
+		o, err := Options{Pools: pools}.complete()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, r := f.settle(o)
+		for _, n := range a {
+			added = append(added, n.name+" "+n.address.String())
+		}
+		for _, n := range r {
+			removed = append(removed, n.name)
+		}
+		return added, removed
+	}
+	for i, c := range []struct {
+		pools          []Pool
+		added, removed []string
+	}{
+		{[]Pool{{Name: "a", Count: 2}}, []string{"a-0 127.1.0.1", "a-1 127.1.0.2"}, nil},
+		{[]Pool{{Name: "a", Count: 2}}, nil, nil},
+		{[]Pool{{Name: "a", Count: 1}, {Name: "b", Count: 2}}, []string{"b-0 127.1.0.2", "b-1 127.1.0.3"}, []string{"a-1"}},
+		{[]Pool{{Name: "b", Count: 2}}, nil, []string{"a-0"}},
+		{nil, nil, []string{"b-0", "b-1"}},
+	} {
+		added, removed := settle(c.pools...)
+		if diff := cmp.Diff([][]string{c.added, c.removed}, [][]string{added, removed}); diff != "" {
+			t.Errorf("step %d: %s", i, diff)
+		}
+	}
+}

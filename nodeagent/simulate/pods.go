@@ -42,16 +42,16 @@ func versionOf(p *corev1.Pod) uint64 {
 // podChanged takes note of a pod of the simulated nodes.
 func (s *simulation) podChanged(o any) {
 	p, is := o.(*corev1.Pod)
-	if !is || s.byName[p.Spec.NodeName] == nil {
+	if !is {
 		return
 	}
-	if s.note(p) {
+	if n := s.fleet.named(p.Spec.NodeName); n != nil && s.note(p, n) {
 		s.queue.Add(keyOf(p))
 	}
 }
 
 // note keeps the newest version of a pod, and tells whether this is new.
-func (s *simulation) note(p *corev1.Pod) bool {
+func (s *simulation) note(p *corev1.Pod, n *node) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key, version := keyOf(p), versionOf(p)
@@ -60,7 +60,7 @@ func (s *simulation) note(p *corev1.Pod) bool {
 		if r != nil {
 			s.forget(r)
 		}
-		s.pods[key] = &record{pod: p, version: version, node: s.byName[p.Spec.NodeName]}
+		s.pods[key] = &record{pod: p, version: version, node: n}
 		return true
 	}
 	if version <= r.version {
@@ -144,7 +144,7 @@ func (s *simulation) sync(ctx context.Context, key types.NamespacedName) (time.D
 			return 0, nil
 		}
 	}
-	does := r.node.pool.Profile.read(pod)
+	does := r.node.pool.Load().Profile.read(pod)
 	s.noteDeletion(r, pod, does, now)
 	next := r.life.advance(pod, does, now)
 	if pod.DeletionTimestamp != nil && !now.Before(r.life.stopAt) {

@@ -87,7 +87,7 @@ func (s *simulation) nodeOf(r *http.Request) *node {
 	if !is {
 		return nil
 	}
-	return s.byAddress[addressOf(local)]
+	return s.fleet.at(addressOf(local))
 }
 
 func (s *simulation) nameOf(r *http.Request) string { return s.nodeOf(r).name }

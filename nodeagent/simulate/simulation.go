@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -26,16 +25,15 @@ import (
 // simulation is a number of nodes that run.
 type simulation struct {
 	Options
-	client    kubernetes.Interface
-	nodes     []*node
-	byName    map[string]*node
-	byAddress map[netip.Addr]*node
-	begun     time.Time
-	meter     meter
-	queue     workqueue.TypedDelayingInterface[types.NamespacedName]
-	port      int32  // of the nodes' API
-	version   string // of the kubelet that they say they are
-	wg        sync.WaitGroup
+	client  kubernetes.Interface
+	fleet   *fleet
+	known   cache.Store // all pods that are bound
+	begun   time.Time
+	meter   meter
+	queue   workqueue.TypedDelayingInterface[types.NamespacedName]
+	port    int32  // of the nodes' API
+	version string // of the kubelet that they say they are
+	wg      sync.WaitGroup
 
 	mu   sync.Mutex // of what follows
 	pods map[types.NamespacedName]*record
@@ -53,7 +51,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	if err := s.registerAll(ctx); err != nil || ctx.Err() != nil {
+	if err := s.settle(ctx, s.Pools); err != nil || ctx.Err() != nil {
 		return err
 	}
 	s.wg.Go(func() { s.keepLeases(ctx) })
@@ -63,16 +61,49 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	for range s.Workers {
 		s.wg.Go(func() { s.work(ctx) })
 	}
-	klog.FromContext(ctx).Info("Simulating nodes", "count", len(s.nodes))
+	klog.FromContext(ctx).Info("Simulating nodes", "count", len(s.fleet.all()))
 	if s.OnReady != nil {
 		s.OnReady()
 	}
-	<-ctx.Done()
+	s.follow(ctx)
 	s.queue.ShutDown()
 	if s.Remove {
-		return s.removeAll(context.WithoutCancel(ctx))
+		return s.removeAll(context.WithoutCancel(ctx), s.fleet.all())
 	}
 	return nil
+}
+
+// follow takes up changes of the pools until ctx ends.
+func (s *simulation) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case pools := <-s.Changes:
+			if err := s.settle(ctx, pools); err != nil && ctx.Err() == nil {
+				klog.FromContext(ctx).Error(err, "Could not change the simulated nodes")
+			}
+			klog.FromContext(ctx).Info("Simulating nodes", "count", len(s.fleet.all()))
+		}
+	}
+}
+
+// settle makes the nodes what the pools say.
+func (s *simulation) settle(ctx context.Context, pools []Pool) error {
+	o := s.Options
+	o.Pools = pools
+	o, err := o.complete()
+	if err != nil {
+		return err
+	}
+	added, removed := s.fleet.settle(o)
+	err = errors.Join(s.registerAll(ctx, added), s.removeAll(ctx, removed))
+	if s.known != nil && len(added) > 0 {
+		for _, o := range s.known.List() {
+			s.podChanged(o) // such as are bound to a node that was there before
+		}
+	}
+	return err
 }
 
 func newSimulation(cfg *rest.Config, o Options) (*simulation, error) {
@@ -88,15 +119,8 @@ func newSimulation(cfg *rest.Config, o Options) (*simulation, error) {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	s := &simulation{
-		Options: o, client: client, byName: map[string]*node{}, byAddress: map[netip.Addr]*node{}, begun: o.Clock.Now(), pods: map[types.NamespacedName]*record{}, version: version.Get().GitVersion,
+		Options: o, client: client, fleet: newFleet(), begun: o.Clock.Now(), pods: map[types.NamespacedName]*record{}, version: version.Get().GitVersion,
 		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{Clock: o.Clock}),
-	}
-	for i := range o.Pools {
-		for j := range o.Pools[i].Count {
-			n := o.newNode(len(s.nodes), j, &o.Pools[i])
-			s.nodes = append(s.nodes, n)
-			s.byName[n.name], s.byAddress[n.address] = n, n
-		}
 	}
 	return s, nil
 }
@@ -137,14 +161,14 @@ func inParallel(workers, count int, do func(int)) {
 	wg.Wait()
 }
 
-func (s *simulation) registerAll(ctx context.Context) error {
+func (s *simulation) registerAll(ctx context.Context, nodes []*node) error {
 	var mu sync.Mutex
 	var errs []error
-	inParallel(min(s.Workers, len(s.nodes)), len(s.nodes), func(i int) {
+	inParallel(min(s.Workers, len(nodes)), len(nodes), func(i int) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := s.register(ctx, s.nodes[i]); err != nil && ctx.Err() == nil {
+		if err := s.register(ctx, nodes[i]); err != nil && ctx.Err() == nil {
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)
@@ -156,17 +180,17 @@ func (s *simulation) registerAll(ctx context.Context) error {
 // removeTime bounds how long the removal of the nodes may take.
 const removeTime = time.Minute
 
-func (s *simulation) removeAll(ctx context.Context) error {
+func (s *simulation) removeAll(ctx context.Context, nodes []*node) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
 	var mu sync.Mutex
 	var errs []error
-	inParallel(min(s.Workers, len(s.nodes)), len(s.nodes), func(i int) {
-		err := s.client.CoreV1().Nodes().Delete(ctx, s.nodes[i].name, metav1.DeleteOptions{})
+	inParallel(min(s.Workers, len(nodes)), len(nodes), func(i int) {
+		err := s.client.CoreV1().Nodes().Delete(ctx, nodes[i].name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			mu.Lock()
 			defer mu.Unlock()
-			errs = append(errs, fmt.Errorf("removing node %s: %w", s.nodes[i].name, err))
+			errs = append(errs, fmt.Errorf("removing node %s: %w", nodes[i].name, err))
 		}
 	})
 	return errors.Join(errs...)
@@ -177,6 +201,7 @@ func (s *simulation) watch(ctx context.Context) error {
 	pods := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(strip),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = "spec.nodeName!=" })).Core().V1().Pods().Informer()
 	nodes := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(strip)).Core().V1().Nodes().Informer()
+	s.known = pods.GetStore()
 	p, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { s.podChanged(o) },
 		UpdateFunc: func(_, o any) { s.podChanged(o) },
