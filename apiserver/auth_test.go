@@ -58,8 +58,13 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{cert: cert, key: key, file: file}
 }
 
-// client returns credentials of a user and groups.
+// client is a client with a certificate of a user and groups.
 func (a *authority) client(t *testing.T, s *apiserver.Server, name string, groups ...string) kubernetes.Interface {
+	t.Helper()
+	return clientFor(t, a.config(t, s, name, groups...))
+}
+
+func (a *authority) config(t *testing.T, s *apiserver.Server, name string, groups ...string) *rest.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -77,10 +82,10 @@ func (a *authority) client(t *testing.T, s *apiserver.Server, name string, group
 	if err != nil {
 		t.Fatal(err)
 	}
-	return clientFor(t, withCredentials(s, func(c *rest.Config) {
+	return withCredentials(s, func(c *rest.Config) {
 		c.CertData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 		c.KeyData = pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
-	}))
+	})
 }
 
 func withCredentials(s *apiserver.Server, set func(*rest.Config)) *rest.Config {

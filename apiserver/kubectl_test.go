@@ -2,8 +2,10 @@ package apiserver_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,6 +81,19 @@ func (k *kubectl) try(t *testing.T, in string, args ...string) (_ string, err er
 	root.SilenceUsage = true
 	err = root.Execute()
 	return out.String(), err
+}
+
+// exec runs kubectl as a process of its own, and returns its exit code with what it printed.
+func (k *kubectl) exec(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	c.Env = append(os.Environ(), asKubectl+"=1", "KUBECONFIG="+k.kubeconfig, "KUBECACHEDIR="+filepath.Join(filepath.Dir(k.kubeconfig), "cache"))
+	out, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("running kubectl: %v", err)
+	}
+	return string(out), c.ProcessState.ExitCode()
 }
 
 const deploymentManifest = `

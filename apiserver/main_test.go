@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
 
 	"coracle.dev/coracle/apiserver"
 )
@@ -17,7 +19,13 @@ import (
 // "--": tests start it as a process of its own that they can kill.
 const asServer = "CORACLE_TEST_APISERVER"
 
+// asKubectl makes it kubectl, for what its exit code says.
+const asKubectl = "CORACLE_TEST_KUBECTL"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asKubectl) != "" {
+		os.Exit(cli.Run(cmd.NewDefaultKubectlCommand()))
+	}
 	if os.Getenv(asServer) != "" {
 		if err := serve(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
