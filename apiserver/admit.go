@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	admissionmetrics "k8s.io/apiserver/pkg/admission/metrics"
 	"k8s.io/apiserver/pkg/cel/openapi/resolver"
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/discovery"
@@ -37,7 +38,7 @@ func (c *chain) admit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making in-process discovery client: %w", err)
 	}
-	c.Admission, err = admission.New(admission.Options{
+	plugins, err := admission.New(admission.Options{
 		Enable: c.options.EnableAdmissionPlugins, Disable: c.options.DisableAdmissionPlugins,
 		ConfigFile: c.options.Operation.AdmissionConfigFile,
 		Client:     typed, Dynamic: client, Informers: c.Informers, Authorizer: c.Authorizer,
@@ -48,7 +49,11 @@ func (c *chain) admit(ctx context.Context) error {
 		Webhooks:   webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, c.Loopback, tracing.NewNoopTracerProvider()),
 		Drained:    ctx.Done(),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	c.Admission = admissionmetrics.WithStepMetrics(plugins)
+	return nil
 }
 
 // patient holds requests until the server serves: some plugins ask for what is served when they are

@@ -32,12 +32,12 @@ import (
 func eventually(t *testing.T, what string, f func(ctx context.Context) (bool, any)) {
 	t.Helper()
 	var last any
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (ok bool, _ error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 60*time.Second, true, func(ctx context.Context) (ok bool, _ error) {
 		ok, last = f(ctx)
 		return ok, nil
 	})
 	if err != nil {
-		t.Fatalf("%s: not after 10 s; last seen: %v", what, last)
+		t.Fatalf("%s: not after a minute; last seen: %v", what, last)
 	}
 }
 

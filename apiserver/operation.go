@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/apiserver/pkg/audit"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	utilflowcontrol "k8s.io/apiserver/pkg/util/flowcontrol"
 	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of the server's own clients
+	_ "k8s.io/component-base/metrics/prometheus/version"  // kubernetes_build_info
 	"k8s.io/component-base/tracing"
+	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/apiserver/flowcontrol"
 )
@@ -78,6 +82,15 @@ func (p *operation) hooks(c *chain, server *genericapiserver.GenericAPIServer) e
 		return nil
 	})
 	return errors.Join(errs...)
+}
+
+// close sends what is still to be sent, if it can be sent at once.
+func (p *operation) close(ctx context.Context) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := p.tracer.Shutdown(limited); err != nil {
+		klog.FromContext(ctx).Error(err, "Sending the last spans")
+	}
 }
 
 // ended passes over what failed because the server was told to end meanwhile.

@@ -23,13 +23,14 @@ import (
 
 // Server is an API server that is ready to Run once.
 type Server struct {
-	config  CompletedConfig
-	backend *storage.Backend
-	listen  net.Listener
-	handler http.Handler
-	builtin http.Handler
-	run     func(context.Context) error
-	ready   chan struct{}
+	config    CompletedConfig
+	backend   *storage.Backend
+	listen    net.Listener
+	handler   http.Handler
+	builtin   http.Handler
+	operation *operation
+	run       func(context.Context) error
+	ready     chan struct{}
 
 	stores    []genericrest.StorageWithReadiness
 	informers []informerFactory
@@ -93,6 +94,7 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	return &Server{
 		config: c, backend: backend, listen: listener,
 		handler: aggregator.GenericAPIServer.Handler, builtin: builtin.UnprotectedHandler(), run: prepared.Run,
+		operation: chain.operation,
 		ready:     make(chan struct{}),
 		stores:    readiness(storages),
 		informers: []informerFactory{c.Informers, extensions.Informers, aggregator.APIRegistrationInformers},
@@ -126,6 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.config.Transport.Stop()
 	stop()
 	wg.Wait()
+	s.operation.close(ctx)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("serving the API: %w", err)
 	}
