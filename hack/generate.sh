@@ -2,4 +2,6 @@
 # Makes all generated files anew, with the tools that go.mod pins.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+go tool controller-gen object paths=./apis/simulation/...
+go tool controller-gen crd paths=./apis/simulation/... output:crd:dir=config/crd
 hack/openapi.sh

@@ -69,7 +69,7 @@ one process, with containers on a containerd of its own.
 			c.AddCommand(sub)
 		}
 	}
-	in("cluster", newUp(), newDown(), newReset(), newStatus(), newLogs(), newCheck(), newImage(), newKubectl(), newEnvtestAssets())
+	in("cluster", newUp(), newDown(), newReset(), newStatus(), newLogs(), newCheck(), newImage(), newKubectl(), newEnvtestAssets(), newSimulate())
 	in("parts", newParts()...)
 	c.AddCommand(newVersion())
 	return c

@@ -72,11 +72,11 @@ var rules = []rule{
 		never: slices.Concat([]string{"k8s.io/kube-aggregator", "go.etcd.io/etcd/server/v3"}, loops),
 	},
 	{
-		folder: "cluster", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent"},
+		folder: "cluster", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "config"},
 		direct: []string{"k8s.io/client-go", "k8s.io/apiserver", "k8s.io/component-base", "github.com/vishvananda/netlink", "github.com/fsnotify/fsnotify", "go.etcd.io/..."},
 	},
 	{
-		folder: "cmd/coracle", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "cluster"},
+		folder: "cmd/coracle", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "cluster", "config"},
 		direct: []string{"github.com/spf13/cobra", "google.golang.org/grpc", "k8s.io/kubectl", "k8s.io/component-base", "k8s.io/client-go", "k8s.io/cli-runtime"},
 	},
 	{ // small, because it imports little
