@@ -19,10 +19,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -60,10 +62,17 @@ func New(mgr ctrl.Manager) *Reconciler {
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) (err error) {
 	r.controller, err = ctrl.NewControllerManagedBy(mgr).
 		Named("resourcequota-controller").
-		For(&corev1.ResourceQuota{}).
+		For(&corev1.ResourceQuota{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: specified})).
 		WithOptions(outcome.Options(5)).
 		Build(r)
 	return err
+}
+
+// specified tells whether an update of a quota changed what it asks for. A new status is no reason to
+// count: admission writes it before the object that it lets in can be seen.
+func specified(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*corev1.ResourceQuota), e.ObjectNew.(*corev1.ResourceQuota)
+	return !apiequality.Semantic.DeepEqual(before.Spec, after.Spec)
 }
 
 // Reconcile counts for one quota.
@@ -165,6 +174,10 @@ func (r *Reconciler) watch(gr schema.GroupResource, object client.Object) error 
 	}
 	kind := quota.For(gr)
 	changes := handler.Funcs{
+		// Admission has counted it; but a count may have written over that before the object was seen.
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			r.enqueue(ctx, kind, e.Object.GetNamespace(), q)
+		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			if differs(kind, e.ObjectOld, e.ObjectNew, r.now()) {
 				r.enqueue(ctx, kind, e.ObjectNew.GetNamespace(), q)

@@ -6,9 +6,10 @@
 // others by their metadata alone. It owns the status of quotas: hard is what is
 // specified, used what is there.
 //
-// Admission adds to used what it lets in, before the object exists. So a new
-// object is no reason to count; the end of one is, a change of what it uses, a
-// change of the quota, and time: everything is counted again every five minutes.
+// Admission adds to used what it lets in, before the object exists. What is
+// counted at that moment lacks it, so objects are counted again when they are
+// seen; and when they end or use something else, when what the quota asks for
+// changes, and every five minutes.
 //
 // Invariants: what objects count for is apis/quota's to say, for admission and
 // here alike; a status is written in the version that was read, so that nothing
