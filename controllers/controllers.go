@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"slices"
+
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"coracle.dev/coracle/controllers/clusterroleaggregation"
@@ -12,7 +14,9 @@ import (
 	"coracle.dev/coracle/controllers/endpointslice"
 	"coracle.dev/coracle/controllers/endpointslicemirroring"
 	"coracle.dev/coracle/controllers/garbagecollector"
+	"coracle.dev/coracle/controllers/horizontalpodautoscaler"
 	"coracle.dev/coracle/controllers/job"
+	"coracle.dev/coracle/controllers/loadbalancer"
 	"coracle.dev/coracle/controllers/namespace"
 	"coracle.dev/coracle/controllers/nodeipam"
 	"coracle.dev/coracle/controllers/nodelifecycle"
@@ -33,10 +37,10 @@ type entry struct {
 	add  func(ctrl.Manager, Options) error
 }
 
-// entries lists every controller there is; those of volumes are in storage.go. The
-// names are upstream's, where upstream has the controller.
+// entries lists every controller there is; those of volumes are in
+// storage.go, those of certificates and tokens in identity.go. The names are upstream's, where upstream has the controller.
 func entries() []entry {
-	return append(storageEntries(), []entry{
+	return slices.Concat(storageEntries(), identityEntries(), []entry{
 		{"endpoints-controller", func(m ctrl.Manager, _ Options) error { return endpoints.New(m).SetupWithManager(m) }},
 		{"endpointslice-controller", addEndpointSlice},
 		{"endpointslice-mirroring-controller", func(m ctrl.Manager, _ Options) error { return endpointslicemirroring.New(m).SetupWithManager(m) }},
@@ -44,6 +48,7 @@ func entries() []entry {
 		{"statefulset-controller", func(m ctrl.Manager, _ Options) error { return statefulset.New(m).SetupWithManager(m) }},
 		{"job-controller", func(m ctrl.Manager, _ Options) error { return job.New(m).SetupWithManager(m) }},
 		{"cronjob-controller", func(m ctrl.Manager, _ Options) error { return cronjob.New(m).SetupWithManager(m) }},
+		{"horizontal-pod-autoscaler-controller", func(m ctrl.Manager, _ Options) error { return setUp(horizontalpodautoscaler.New, m) }},
 		{"disruption-controller", func(m ctrl.Manager, _ Options) error { return disruption.New(m).SetupWithManager(m) }},
 		{"ttl-after-finished-controller", func(m ctrl.Manager, _ Options) error { return ttlafterfinished.New(m).SetupWithManager(m) }},
 		{"deployment-controller", func(m ctrl.Manager, _ Options) error { return deployment.New(m).SetupWithManager(m) }},
@@ -59,8 +64,16 @@ func entries() []entry {
 		}},
 		{"taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return tainteviction.New(m).SetupWithManager(m) }},
 		{"node-ipam-controller", addNodeIPAM},
+		{"service-lb-controller", addLoadBalancer},
 		{"clusterrole-aggregation-controller", func(m ctrl.Manager, _ Options) error { return clusterroleaggregation.New(m).SetupWithManager(m) }},
-	}...)
+	})
+}
+
+func addLoadBalancer(m ctrl.Manager, o Options) error {
+	if len(o.LoadBalancerPools) == 0 {
+		return nil // a cloud's controller may be there instead
+	}
+	return loadbalancer.New(m, o.LoadBalancerPools).SetupWithManager(m)
 }
 
 func addNodeIPAM(m ctrl.Manager, o Options) error {

@@ -43,7 +43,7 @@ var rules = []rule{
 		folder: "apiserver", own: []string{"apis"},
 		direct: []string{
 			"k8s.io/apiserver", "k8s.io/client-go", "k8s.io/component-base", "k8s.io/component-helpers", "k8s.io/kube-openapi",
-			"k8s.io/kube-aggregator", "k8s.io/apiextensions-apiserver", "k8s.io/pod-security-admission", "k8s.io/streaming",
+			"k8s.io/kube-aggregator", "k8s.io/apiextensions-apiserver", "k8s.io/dynamic-resource-allocation", "k8s.io/pod-security-admission", "k8s.io/streaming",
 			"sigs.k8s.io/structured-merge-diff/v6", "go.etcd.io/...", "go.uber.org/zap", "github.com/go-jose/go-jose/v4",
 			"github.com/google/uuid", "github.com/munnerz/goautoneg", "k8s.io/metrics", "github.com/prometheus/client_model", "github.com/prometheus/common", "github.com/google/cel-go",
 		},
@@ -51,7 +51,7 @@ var rules = []rule{
 	},
 	{
 		folder: "controllers", own: []string{"apis/quota", "apis/pod", "apis/resource"},
-		direct: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers", "k8s.io/endpointslice", "github.com/robfig/cron/v3"},
+		direct: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers", "k8s.io/endpointslice", "github.com/robfig/cron/v3", "k8s.io/metrics"},
 		never:  slices.Concat(serving, nodes),
 	},
 	{
