@@ -62,8 +62,9 @@ func (c *chain) customize(r *served) error {
 	if c.Roles != nil {
 		c.guard(r)
 	}
-	r.put(certificatesv1.SchemeGroupVersion, "certificatesigningrequests/approval",
-		csr.NewApproval(r.stores[certificatesv1.Resource("certificatesigningrequests")]))
+	requests := r.stores[certificatesv1.Resource("certificatesigningrequests")]
+	csr.Sign(requests)
+	r.put(certificatesv1.SchemeGroupVersion, "certificatesigningrequests/approval", csr.NewApproval(requests))
 	c.reviews(r)
 	c.tokens(r)
 	if err := c.connections(r); err != nil {

@@ -1,5 +1,6 @@
-// Package csr is the approval subresource of certificate signing requests: it writes the conditions
-// Approved and Denied, which /status leaves alone, and nothing else. The admission plugin
+// Package csr is what certificate signing requests have besides their descriptor. New ones name the user
+// who makes them (Sign). The approval subresource writes the conditions Approved and Denied, which /status
+// leaves alone, and nothing else. The admission plugin
 // CertificateApproval asks besides for the verb approve on the request's signer.
 package csr
 

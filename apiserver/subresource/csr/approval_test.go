@@ -1,11 +1,17 @@
 package csr
 
 import (
+	"context"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/authentication/user"
+	apirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
 )
 
 func request(kinds ...certificatesv1.RequestConditionType) *certificatesv1.CertificateSigningRequest {
@@ -45,5 +51,22 @@ func TestApprovalWritesConditionsAlone(t *testing.T) {
 	approvalStrategy{}.PrepareForUpdate(t.Context(), now, old)
 	if now.Spec.Username != "alice" || now.Status.Certificate != nil || now.Status.Conditions[0].LastTransitionTime.IsZero() {
 		t.Errorf("got %+v", now)
+	}
+}
+
+// nothing prepares nothing.
+type nothing struct{ rest.RESTCreateStrategy }
+
+func (nothing) PrepareForCreate(context.Context, runtime.Object) {}
+
+func TestRequestsNameTheirUser(t *testing.T) {
+	r := request()
+	r.Spec.Username, r.Spec.UID, r.Spec.Groups = "system:node:a", "1", []string{"system:nodes"}
+	r.Spec.Extra = map[string]certificatesv1.ExtraValue{"sneaked": {"in"}}
+	ctx := apirequest.WithUser(t.Context(), &user.DefaultInfo{Name: "alice", UID: "7", Groups: []string{"crew"}, Extra: map[string][]string{"a": {"b"}}})
+	signedStrategy{nothing{}}.PrepareForCreate(ctx, r)
+	want := certificatesv1.CertificateSigningRequestSpec{Username: "alice", UID: "7", Groups: []string{"crew"}, Extra: map[string]certificatesv1.ExtraValue{"a": {"b"}}}
+	if diff := cmp.Diff(want, r.Spec); diff != "" {
+		t.Errorf("the request (-want +got):\n%s", diff)
 	}
 }
