@@ -11,6 +11,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
 	"coracle.dev/coracle/apis/catalog"
+	"coracle.dev/coracle/apiserver/expression"
 	"coracle.dev/coracle/apiserver/registry"
 	"coracle.dev/coracle/apiserver/storage"
 )
@@ -44,6 +45,7 @@ func (r *served) version(gv schema.GroupVersion) map[string]rest.Storage {
 func (c CompletedConfig) newServed(getter *storage.Getter) (*served, error) {
 	r := &served{stores: map[schema.GroupResource]*registry.Storage{}, paths: map[schema.GroupVersion]map[string]rest.Storage{}}
 	for _, d := range catalog.Resources() {
+		expression.Complete(d)
 		var s *registry.Storage
 		var err error
 		if d.StoredAs.Empty() {
