@@ -24,7 +24,7 @@ func agentPaths(c *Config) nodeagent.Options {
 	o := nodeagent.Options{
 		ClusterName: c.Name, NodeName: c.NodeName,
 		RootDir: c.Path("agent"), RunDir: c.RunDir,
-		NodeIP: c.NodeIP, PodCIDR: c.PodCIDR(), ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceClusterIPRange,
+		NodeIP: c.NodeIP, PodCIDR: c.PodCIDR(), ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceClusterIPRange, LoadBalancerCIDR: c.LoadBalancerIPRange,
 		ClusterDNS: []netip.Addr{c.ClusterDNS()}, ClusterDomain: c.ClusterDomain,
 		BindAddress: address, Port: c.AgentPort, Bridge: c.Bridge,
 	}

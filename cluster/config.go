@@ -45,7 +45,10 @@ type Config struct {
 	ClusterCIDR           netip.Prefix `json:"clusterCIDR"`
 	ServiceClusterIPRange netip.Prefix `json:"serviceClusterIPRange"`
 	ServiceNodePortRange  string       `json:"serviceNodePortRange"`
-	ClusterDomain         string       `json:"clusterDomain"`
+	// LoadBalancerIPRange is where Services of type LoadBalancer get their addresses. They answer
+	// on every node; whoever comes from elsewhere needs a route to a node.
+	LoadBalancerIPRange netip.Prefix `json:"loadBalancerIPRange"`
+	ClusterDomain       string       `json:"clusterDomain"`
 
 	// Bridge is the interface that joins the node's pods.
 	Bridge string `json:"bridge"`
@@ -74,6 +77,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.TextVar(&c.ClusterCIDR, "cluster-cidr", c.ClusterCIDR, "Address range of pods (default 10.244.0.0/16)")
 	fs.TextVar(&c.ServiceClusterIPRange, "service-cluster-ip-range", c.ServiceClusterIPRange, "Address range of Services (default 10.96.0.0/16)")
 	fs.StringVar(&c.ServiceNodePortRange, "service-node-port-range", c.ServiceNodePortRange, "Ports for Services of type NodePort (default 30000-32767)")
+	fs.TextVar(&c.LoadBalancerIPRange, "load-balancer-ip-range", c.LoadBalancerIPRange, "Address range of Services of type LoadBalancer (default 10.112.0.0/24)")
 	fs.StringVar(&c.ClusterDomain, "cluster-domain", c.ClusterDomain, "DNS domain of the cluster (default cluster.local)")
 	fs.StringSliceVar(&c.EtcdServers, "etcd-servers", c.EtcdServers, "URLs of an etcd cluster (default: etcd in this process)")
 	fs.StringVar(&c.ResolvConf, "resolv-conf", c.ResolvConf, "File that names the resolvers for outside names (default /etc/resolv.conf)")
@@ -93,6 +97,7 @@ func (c *Config) Complete() error {
 	setDefault(&c.ClusterCIDR, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(244 - c.Slot)}), 16))
 	setDefault(&c.ServiceClusterIPRange, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(96 + c.Slot)}), 16))
 	setDefault(&c.ServiceNodePortRange, "30000-32767")
+	setDefault(&c.LoadBalancerIPRange, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(112 + c.Slot)}), 24))
 	setDefault(&c.ClusterDomain, "cluster.local")
 	setDefault(&c.Bridge, fmt.Sprintf("cor%d", c.Slot))
 	setDefault(&c.ResolvConf, "/etc/resolv.conf")
@@ -146,6 +151,11 @@ func (c *Config) Validate() error {
 	}
 	if c.ClusterCIDR.Overlaps(c.ServiceClusterIPRange) {
 		bad("--cluster-cidr %s overlaps --service-cluster-ip-range %s", c.ClusterCIDR, c.ServiceClusterIPRange)
+	}
+	if p := c.LoadBalancerIPRange; !p.Addr().Is4() || p.Bits() > 30 || p.Masked() != p {
+		bad("--load-balancer-ip-range %s: use an IPv4 range of /30 or larger", p)
+	} else if p.Overlaps(c.ClusterCIDR) || p.Overlaps(c.ServiceClusterIPRange) {
+		bad("--load-balancer-ip-range %s overlaps --cluster-cidr or --service-cluster-ip-range", p)
 	}
 	return errors.Join(errs...)
 }

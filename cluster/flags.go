@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -27,6 +28,15 @@ func (o *controllerOptions) addFlags(fs *pflag.FlagSet) {
 	fs.TextVar(&o.ClusterCIDR, "cluster-cidr", o.ClusterCIDR, "Address range of pods, divided among the nodes (default: nodes have theirs from elsewhere)")
 	fs.IntVar(&o.NodeCIDRMaskSize, "node-cidr-mask-size", o.NodeCIDRMaskSize, "Length of a node's part of --cluster-cidr (default 24, for IPv6 64)")
 	fs.StringVar(&o.rootCAFile, "root-ca-file", o.rootCAFile, "Authorities that pods shall trust (default: those of the kubeconfig)")
+	fs.StringVar(&o.ClusterSigningCertFile, "cluster-signing-cert-file", o.ClusterSigningCertFile, "Authority that signs approved certificate requests (default: nothing is signed)")
+	fs.StringVar(&o.ClusterSigningKeyFile, "cluster-signing-key-file", o.ClusterSigningKeyFile, "Its key")
+	fs.DurationVar(&o.ClusterSigningDuration, "cluster-signing-duration", o.ClusterSigningDuration, "How long such certificates last at most (default one year)")
+	fs.Func("load-balancer-pool", "Address range for Services of type LoadBalancer; may be given several times (default: they get none)", func(text string) error {
+		p, err := netip.ParsePrefix(text)
+		o.LoadBalancerPools = append(o.LoadBalancerPools, p)
+		return err
+	})
+	fs.StringVar(&o.RecyclerImage, "pv-recycler-image", o.RecyclerImage, "Image of the pods that empty volumes whose reclaim policy is Recycle; it needs a shell (default busybox:stable)")
 	fs.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "Address that serves metrics (default: none)")
 	fs.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "Address that serves /healthz and /readyz (default: none)")
 }

@@ -88,5 +88,6 @@ func ensureDNSService(ctx context.Context, client kubernetes.Interface, c *Confi
 }
 
 func rangesByFlag(c *Config) map[string]netip.Prefix {
-	return map[string]netip.Prefix{"cluster-cidr": c.ClusterCIDR, "service-cluster-ip-range": c.ServiceClusterIPRange}
+	return map[string]netip.Prefix{"cluster-cidr": c.ClusterCIDR, "service-cluster-ip-range": c.ServiceClusterIPRange,
+		"load-balancer-ip-range": c.LoadBalancerIPRange}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -127,7 +128,10 @@ func newRunner(ctx context.Context, c *Config, now time.Time) (*runner, error) {
 	if r.server, err = newAPIServer(ctx, c, r.pki, r.componentChecks); err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
-	loops := controllerOptions{Options: controllers.Options{ClusterName: c.Name, RootCA: r.pki.CAPEM(), ClusterCIDR: c.ClusterCIDR}}
+	loops := controllerOptions{Options: controllers.Options{
+		ClusterName: c.Name, RootCA: r.pki.CAPEM(), ClusterCIDR: c.ClusterCIDR, LoadBalancerPools: []netip.Prefix{c.LoadBalancerIPRange},
+		ClusterSigningCertFile: r.pki.File("ca.crt"), ClusterSigningKeyFile: r.pki.File("ca.key"),
+	}}
 	if err := parseArgs("kube-controller-manager-arg", c.ControllerArgs, loops.addFlags); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,8 @@ func merge(stored, overrides *Config) (*Config, error) {
 	err := errors.Join(
 		fixed("cluster-cidr", stored.ClusterCIDR, overrides.ClusterCIDR, overrides.ClusterCIDR.IsValid()),
 		fixed("service-cluster-ip-range", stored.ServiceClusterIPRange, overrides.ServiceClusterIPRange, overrides.ServiceClusterIPRange.IsValid()),
+		fixed("load-balancer-ip-range", stored.LoadBalancerIPRange, overrides.LoadBalancerIPRange,
+			overrides.LoadBalancerIPRange.IsValid() && stored.LoadBalancerIPRange.IsValid()), // older clusters have none
 		fixed("hostname-override", stored.NodeName, overrides.NodeName, overrides.NodeName != ""),
 		fixed("data-dir", stored.DataDir, overrides.DataDir, overrides.DataDir != ""),
 		fixed("cluster-domain", stored.ClusterDomain, overrides.ClusterDomain, overrides.ClusterDomain != ""),
@@ -79,6 +81,7 @@ func merge(stored, overrides *Config) (*Config, error) {
 	}
 	c := *stored
 	override(&c.NodeIP, overrides.NodeIP)
+	override(&c.LoadBalancerIPRange, overrides.LoadBalancerIPRange)
 	override(&c.BindAddress, overrides.BindAddress)
 	override(&c.SecurePort, overrides.SecurePort)
 	override(&c.AgentPort, overrides.AgentPort)

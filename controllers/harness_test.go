@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ type env struct {
 	ns  string
 }
 
-// start starts a server, the named controllers, and a namespace.
+// start starts a server, the named controllers or "none", and a namespace.
 func start(t *testing.T, names ...string) *env {
 	t.Helper()
 	cfg, _ := apiservertest.Start(t)
@@ -45,16 +46,24 @@ func start(t *testing.T, names ...string) *env {
 	e.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}})
 	e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "default"}})
 	e.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node"}})
-	e.run(names...)
+	if !slices.Equal(names, []string{"none"}) {
+		e.run(names...)
+	}
 	return e
 }
 
 // run runs controllers until the test ends or stop is called.
 func (e *env) run(names ...string) (stop func()) {
 	e.t.Helper()
+	return e.runWith(controllers.Options{Controllers: names})
+}
+
+// runWith runs controllers with other options than the default ones.
+func (e *env) runWith(o controllers.Options) (stop func()) {
+	e.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- controllers.Run(ctx, e.cfg, controllers.Options{Controllers: names}) }()
+	go func() { done <- controllers.Run(ctx, e.cfg, o) }()
 	var stopped atomic.Bool
 	stop = func() {
 		if stopped.Swap(true) {

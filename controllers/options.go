@@ -35,6 +35,17 @@ type Options struct {
 	ClusterCIDR      netip.Prefix
 	NodeCIDRMaskSize int
 
+	// ClusterSigningCertFile and ClusterSigningKeyFile are the authority that
+	// signs approved certificate requests. Empty: nothing is signed.
+	ClusterSigningCertFile, ClusterSigningKeyFile string
+	// ClusterSigningDuration is how long the certificates last at most. Default
+	// one year.
+	ClusterSigningDuration time.Duration
+
+	// LoadBalancerPools are the ranges out of which Services of type
+	// LoadBalancer get their addresses. Empty: they get none.
+	LoadBalancerPools []netip.Prefix
+
 	// RecyclerImage runs the pods that empty volumes whose reclaim policy is
 	// Recycle. Default volumebinding.DefaultRecyclerImage.
 	RecyclerImage string

@@ -28,6 +28,9 @@ type Options struct {
 	// PodCIDR is this node's range of pod addresses, ClusterCIDR that of all
 	// nodes (default: PodCIDR), ServiceCIDR that of Services.
 	PodCIDR, ClusterCIDR, ServiceCIDR netip.Prefix
+	// LoadBalancerCIDR is the range of addresses that Services of type
+	// LoadBalancer are given, where the cluster has one of its own; optional.
+	LoadBalancerCIDR netip.Prefix
 	// ClusterDNS are the name servers that pods are given.
 	ClusterDNS []netip.Addr
 	// ClusterDomain defaults to cluster.local.

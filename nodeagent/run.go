@@ -48,7 +48,7 @@ func (o *Options) cniSocket() string { return filepath.Join(o.RunDir, "cni.sock"
 func (o *Options) networkConfig() network.Config {
 	return network.Config{
 		ClusterName: o.ClusterName, Interface: o.Bridge, PodCIDR: o.PodCIDR, ClusterCIDR: o.ClusterCIDR, ServiceCIDR: o.ServiceCIDR,
-		StateDir: filepath.Join(o.RootDir, "network"),
+		LoadBalancerCIDR: o.LoadBalancerCIDR, StateDir: filepath.Join(o.RootDir, "network"),
 	}
 }
 
@@ -75,7 +75,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	g.Go(func() error {
 		return proxy.Run(ctx, cfg, proxy.Config{
 			ClusterName: o.ClusterName, NodeName: o.NodeName, NodeIPs: []netip.Addr{o.NodeIP}, NodePortAddresses: o.NodePortAddresses,
-			ClusterCIDR: o.ClusterCIDR, ServiceCIDR: o.ServiceCIDR,
+			ClusterCIDR: o.ClusterCIDR, ServiceCIDR: o.ServiceCIDR, LoadBalancerCIDR: o.LoadBalancerCIDR,
 		})
 	})
 	g.Go(func() error {

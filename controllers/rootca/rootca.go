@@ -14,15 +14,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"coracle.dev/coracle/controllers/internal/narrow"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -56,18 +55,9 @@ func New(mgr ctrl.Manager, rootCA []byte) *Reconciler {
 
 // SetupWithManager adds the reconciler to the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	own, err := cache.New(mgr.GetConfig(), cache.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.ConfigMap{}: {Field: fields.OneTermEqualSelector(metav1.ObjectNameField, Name)},
-		},
-	})
+	own, err := narrow.Cache(mgr, &corev1.ConfigMap{}, metav1.ObjectNameField, Name)
 	if err != nil {
-		return fmt.Errorf("making the cache of ConfigMaps %s: %w", Name, err)
-	}
-	if err := mgr.Add(own); err != nil {
-		return fmt.Errorf("adding the cache of ConfigMaps %s: %w", Name, err)
+		return err
 	}
 	r.configMaps = own
 	toNamespace := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o *corev1.ConfigMap) []reconcile.Request {

@@ -23,10 +23,10 @@
 //
 //   - the device Config.Interface, and every link whose name starts with the
 //     cluster's link prefix;
-//   - the routes with protocol number 200 for the three ranges. The pod and
-//     service ranges end in an unreachable route with a high metric, so that
-//     nothing for them leaves by a real interface and a connection to an
-//     address that is gone fails at once;
+//   - the routes with protocol number 200 for the ranges. The ranges of pods,
+//     services and load balancers end in an unreachable route with a high
+//     metric, so that nothing for them leaves by a real interface and a
+//     connection to an address that is gone fails at once;
 //   - the nftables table ip coracle-net-<cluster>: masquerade of what pods send
 //     out of the cluster, host ports, and guards;
 //   - two rules in the chain FORWARD of the table ip filter, if Docker or an

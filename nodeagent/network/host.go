@@ -96,10 +96,13 @@ func (n *Network) setGatewayAddress(link netlink.Link) error {
 // route that leads somewhere; it also gives such packets their source address.
 // What nothing rewrites is lost in the device, which has no ports.
 func (n *Network) routes(device int) []*netlink.Route {
-	routes := []*netlink.Route{{
-		LinkIndex: device, Dst: ipNet(n.config.ServiceCIDR), Scope: netlink.SCOPE_LINK,
-		Src: n.Gateway().AsSlice(), Priority: serviceMetric, Protocol: routeProtocol,
-	}}
+	var routes []*netlink.Route
+	for _, p := range n.config.services() {
+		routes = append(routes, &netlink.Route{
+			LinkIndex: device, Dst: ipNet(p), Scope: netlink.SCOPE_LINK,
+			Src: n.Gateway().AsSlice(), Priority: serviceMetric, Protocol: routeProtocol,
+		})
+	}
 	for _, p := range n.config.ranges() {
 		routes = append(routes, &netlink.Route{
 			Dst: ipNet(p), Type: unix.RTN_UNREACHABLE, Priority: lastResortMetric, Protocol: routeProtocol,
@@ -110,7 +113,7 @@ func (n *Network) routes(device int) []*netlink.Route {
 
 // ranges lists those that must never be routed off the host.
 func (c Config) ranges() []netip.Prefix {
-	ranges := []netip.Prefix{c.ClusterCIDR, c.ServiceCIDR}
+	ranges := append([]netip.Prefix{c.ClusterCIDR}, c.services()...)
 	if !contains(c.ClusterCIDR, c.PodCIDR) {
 		ranges = append(ranges, c.PodCIDR)
 	}

@@ -159,7 +159,12 @@ func (t *nat) addTable(tx *knftables.Transaction) {
 func (t *nat) rules() [][2]string {
 	c := t.config
 	pods, device := `"`+c.linkPrefix()+`*"`, `"`+c.Interface+`"`
-	cluster, services := c.ClusterCIDR.String(), c.ServiceCIDR.String()
+	cluster := c.ClusterCIDR.String()
+	var services []string
+	for _, p := range c.services() {
+		services = append(services, p.String())
+	}
+	all := strings.Join(services, ", ")
 	return [][2]string{
 		// route_localnet on the pods' links is for answers only.
 		{"guard-prerouting", knftables.Concat("iifname", pods, "ip daddr 127.0.0.0/8 drop")},
@@ -176,9 +181,9 @@ func (t *nat) rules() [][2]string {
 		{"postrouting", knftables.Concat("oifname", pods, "ip saddr 127.0.0.0/8 masquerade")},
 		{"postrouting", knftables.Concat("oifname", pods, "return")},
 		{"postrouting", knftables.Concat("oifname { lo,", device, "} return")},
-		{"postrouting", knftables.Concat("ip daddr {", cluster+",", services, "} return")},
+		{"postrouting", knftables.Concat("ip daddr {", cluster+",", all, "} return")},
 		{"postrouting", knftables.Concat("ip saddr", c.PodCIDR.String(), "masquerade fully-random")},
-		{"guard-postrouting", knftables.Concat("oifname !=", device, "ip daddr", services, "drop")},
+		{"guard-postrouting", knftables.Concat("oifname !=", device, "ip daddr {", all, "} drop")},
 	}
 }
 

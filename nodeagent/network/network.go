@@ -30,6 +30,9 @@ type Config struct {
 	// ClusterCIDR is the range of all pods of the cluster, ServiceCIDR that of
 	// Services. Pods are not masqueraded towards either.
 	ClusterCIDR, ServiceCIDR netip.Prefix
+	// LoadBalancerCIDR is that of load balancers' addresses, which are treated
+	// as Services' are; there need be none.
+	LoadBalancerCIDR netip.Prefix
 	// StateDir keeps the allocations over a restart. It is made if missing.
 	StateDir string
 	// MTU of the pods' links. Zero means that of the host's default route, or
@@ -54,10 +57,21 @@ func (c Config) validate() error {
 			return fmt.Errorf("network: %s %v is not an IPv4 range", p.name, p.prefix)
 		}
 	}
+	if p := c.LoadBalancerCIDR; p.IsValid() && (!p.Addr().Is4() || p.Masked() != p) {
+		return fmt.Errorf("network: LoadBalancerCIDR %v is not an IPv4 range", p)
+	}
 	if c.PodCIDR.Bits() > 29 {
 		return fmt.Errorf("network: PodCIDR %v has no room for pods, at most /29 is possible", c.PodCIDR)
 	}
 	return nil
+}
+
+// services lists the ranges of addresses that the Service proxy rewrites.
+func (c Config) services() []netip.Prefix {
+	if !c.LoadBalancerCIDR.IsValid() {
+		return []netip.Prefix{c.ServiceCIDR}
+	}
+	return []netip.Prefix{c.ServiceCIDR, c.LoadBalancerCIDR}
 }
 
 // gateway is the address of the node inside the pod range.

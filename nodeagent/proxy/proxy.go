@@ -32,6 +32,8 @@ type Config struct {
 	// masqueraded. ServiceCIDR may be left out; then packets to addresses in it
 	// that no Service has are not refused.
 	ClusterCIDR, ServiceCIDR netip.Prefix
+	// LoadBalancerCIDR is likewise that of load balancers' addresses.
+	LoadBalancerCIDR netip.Prefix
 }
 
 func (c Config) validate() error {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -184,8 +185,10 @@ func (t *table) baseRules() []struct {
 	const address, port = "ip daddr . meta l4proto . th dport vmap @", "meta l4proto . th dport vmap @"
 	node := nodeMatch(t.config.nodePortAddresses())
 	unserved := []string{address + unservedIPs, node + port + unservedNodes}
-	if t.config.ServiceCIDR.IsValid() {
-		unserved = append(unserved, "ip daddr "+t.config.ServiceCIDR.String()+" goto "+refuseChain)
+	for _, p := range []netip.Prefix{t.config.ServiceCIDR, t.config.LoadBalancerCIDR} {
+		if p.IsValid() {
+			unserved = append(unserved, "ip daddr "+p.String()+" goto "+refuseChain)
+		}
 	}
 	onNew := []string{"ct state new jump unserved"}
 	return []struct {
