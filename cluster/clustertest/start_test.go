@@ -168,3 +168,10 @@ func checkFigures(t *testing.T, c *clustertest.Cluster, pod *corev1.Pod) {
 		t.Errorf("a selector that nothing matches gives %d, %v", len(none.Items), err)
 	}
 }
+
+// BenchmarkStart is the time from nothing to a cluster that can be used, beside those before.
+func BenchmarkStart(b *testing.B) {
+	for range b.N {
+		clustertest.Start(b)
+	}
+}

@@ -47,10 +47,13 @@ var measurements = []measurement{
 	{"pods", measurePods},
 	{"configmaps", measureConfigMaps},
 	{"deployment", measureDeployment},
+	{"scale", measureScale},
+	{"memory", measureMemory},
+	{"clustertest", measureClustertest},
 }
 
 func main() {
-	only := flag.String("only", ".", "run the measurements whose names match: apiserver-start, up, idle, pods, configmaps, deployment")
+	only := flag.String("only", ".", "run the measurements whose names match: apiserver-start, up, idle, pods, configmaps, deployment, scale, memory, clustertest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
