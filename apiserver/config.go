@@ -71,9 +71,11 @@ type Config struct {
 	Authorizer    authorizer.Authorizer
 	RuleResolver  authorizer.RuleResolver
 	Admission     admission.Interface
-	// RequestHeader is nil where no front proxy is trusted; Roles is nil without RBAC.
+	// RequestHeader is nil where no front proxy is trusted; Roles is nil where everything is allowed.
 	RequestHeader *authenticatorfactory.RequestHeaderConfig
 	Roles         *rbac.Resolver
+	// bootstrapRoles makes the roles that every cluster with RBAC has.
+	bootstrapRoles bool
 	// Nodes is nil unless the authorization mode Node is on.
 	Nodes  *nodeauthz.Graph
 	Tokens Tokens

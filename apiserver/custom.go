@@ -175,7 +175,7 @@ func (c *chain) guard(r *served) {
 // customHooks are the post-start hooks of the custom parts.
 func (c *chain) customHooks(server *genericapiserver.GenericAPIServer) error {
 	var errs []error
-	if c.Roles != nil {
+	if c.bootstrapRoles {
 		policy, err := bootstrap.Default()
 		if err != nil {
 			return fmt.Errorf("reading bootstrap roles: %w", err)

@@ -246,6 +246,11 @@ func (c *Config) authorize() error {
 	if file := c.options.Authorization.ConfigFile; file != "" {
 		c.follow = append(c.follow, func(ctx context.Context) { z.Follow(ctx, file, authorizationModes, loaded) })
 	}
+	// Roles are guarded where they do not count too: they may count some day.
+	if _, all := modes["AlwaysAllow"]; c.Roles == nil && !all {
+		c.Roles = rbac.NewResolver(c.Informers)
+	}
+	_, c.bootstrapRoles = modes["RBAC"]
 	c.Authorizer, c.RuleResolver = z, z
 	return nil
 }
