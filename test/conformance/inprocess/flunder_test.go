@@ -103,7 +103,7 @@ func startFlunders(t *testing.T, kubeconfig string) (port int, ca []byte) {
 	secure := options.NewSecureServingOptions().WithLoopback()
 	secure.Listener, port = localhost(t)
 	secure.ServerCert.CertDirectory = t.TempDir()
-	must(0, secure.MaybeDefaultWithSelfSignedCerts("localhost", nil, nil))(t)
+	must(0, secure.MaybeDefaultWithSelfSignedCerts("localhost", []string{"sample-api.default.svc"}, nil))(t)
 	must(0, secure.ApplyTo(&c.SecureServing, &c.LoopbackClientConfig))(t)
 	authn, authz := options.NewDelegatingAuthenticationOptions(), options.NewDelegatingAuthorizationOptions()
 	authn.RemoteKubeConfigFile, authz.RemoteKubeConfigFile = kubeconfig, kubeconfig
