@@ -119,6 +119,7 @@ func TestDrain(t *testing.T) {
 // TestLostNode is scenario S26 on simulated nodes: the pods of a node that falls silent are replaced elsewhere, those of
 // nodes that fall silent all at once stay, and a node that returns has nothing left of what is no longer its own.
 func TestLostNode(t *testing.T) {
+	t.Parallel()
 	e := start(t, clustertest.WithNodes(3), clustertest.WithControllerOptions(func(o *controllers.Options) { o.NodeMonitorGracePeriod = 15 * time.Second }))
 	n := e.namespace(t)
 	down := func(node string, is bool) {

@@ -15,6 +15,7 @@ import (
 // TestRules is scenario S29: pods go where the rules say, on six nodes in three zones, of which the subtests use as
 // many as they name.
 func TestRules(t *testing.T) {
+	t.Parallel()
 	e := start(t, clustertest.WithNodes(6), clustertest.WithNodeSize("4", "8Gi", 110))
 	all := e.namespace(t)
 	for i := range 6 {

@@ -20,6 +20,7 @@ import (
 
 // TestConformance has the requirements of sig-scheduling. Nodes have 4 CPUs; each subtest has one of its own.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		run  func(n in, node string)
