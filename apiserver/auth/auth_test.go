@@ -92,7 +92,7 @@ func (c *cluster) must(err error) {
 // eventually tries until f holds: authorizers learn of changes by watches.
 func (c *cluster) eventually(what string, f func() error) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -8,6 +8,8 @@
 // Objects are looked up through Objects: first in the watch cache, then, if that says no, in the storage,
 // so that neither a new token is refused nor a dead one accepted for longer than the cache lags.
 //
-// Differences from Kubernetes: tokens of the older kind, kept in secrets and without an end, are not
-// made or accepted.
+// Tokens of the older kind, kept in secrets and without an end, are accepted while their secret holds
+// them, but not made: a token is made for a secret as well as it is for a pod.
+//
+// Differences from Kubernetes: when a token of the older kind was last used is not noted on its secret.
 package serviceaccount

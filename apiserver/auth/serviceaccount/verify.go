@@ -58,50 +58,68 @@ func NewVerifier(o VerifierOptions) *Verifier { return &Verifier{VerifierOptions
 
 // AuthenticateToken implements authenticator.Token. Tokens of other issuers are none of its business.
 func (v *Verifier) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	if !v.ours(token) {
+	issuer := issuerOf(token)
+	if issuer != legacyIssuer && !slices.Contains(v.Issuers, issuer) {
 		return nil, false, nil
 	}
 	parsed, err := jwt.ParseSigned(token, algorithms)
 	if err != nil {
 		return nil, false, nil
 	}
-	standard, own, err := v.check(parsed)
-	if err != nil {
-		return nil, false, err
-	}
 	wanted, ok := authenticator.AudiencesFrom(ctx)
 	if !ok {
 		wanted = v.Audiences
 	}
-	audiences := authenticator.Audiences(standard.Audience).Intersect(wanted)
-	if len(audiences) == 0 {
-		return nil, false, fmt.Errorf("token audiences %q is invalid for the target audiences %q", standard.Audience, wanted)
+	var info *apiserversa.ServiceAccountInfo
+	var audiences authenticator.Audiences
+	if issuer == legacyIssuer {
+		info, audiences, err = v.legacy(ctx, token, parsed, wanted)
+	} else {
+		info, audiences, err = v.bound(ctx, parsed, wanted)
 	}
-	info, err := v.validate(ctx, standard, own)
 	if err != nil {
 		return nil, false, err
 	}
 	return &authenticator.Response{User: info.UserInfo(), Audiences: audiences}, true, nil
 }
 
-// ours tells by the unverified issuer whether the token can be one of ours.
-func (v *Verifier) ours(token string) bool {
+// issuerOf is who the token, which is not verified, says that it is from.
+func issuerOf(token string) string {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return false
+		return ""
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return false
+		return ""
 	}
 	var claims struct {
 		Issuer string `json:"iss"`
 	}
-	return json.Unmarshal(payload, &claims) == nil && slices.Contains(v.Issuers, claims.Issuer)
+	if json.Unmarshal(payload, &claims) != nil {
+		return ""
+	}
+	return claims.Issuer
 }
 
-// check verifies the signature with the key that the token names, or with every key if it names none.
-func (v *Verifier) check(token *jwt.JSONWebToken) (*jwt.Claims, *private, error) {
+// bound verifies a token that ends with a time, and with what it names.
+func (v *Verifier) bound(ctx context.Context, token *jwt.JSONWebToken, wanted authenticator.Audiences) (*apiserversa.ServiceAccountInfo, authenticator.Audiences, error) {
+	var standard jwt.Claims
+	var own private
+	if err := v.check(token, &standard, &own); err != nil {
+		return nil, nil, err
+	}
+	audiences := authenticator.Audiences(standard.Audience).Intersect(wanted)
+	if len(audiences) == 0 {
+		return nil, nil, fmt.Errorf("token audiences %q is invalid for the target audiences %q", standard.Audience, wanted)
+	}
+	info, err := v.validate(ctx, &standard, &own)
+	return info, audiences, err
+}
+
+// check verifies the signature with the key that the token names, or with every key if it names none, and
+// reads the claims.
+func (v *Verifier) check(token *jwt.JSONWebToken, claims ...any) error {
 	id := ""
 	if len(token.Headers) > 0 {
 		id = token.Headers[0].KeyID
@@ -112,16 +130,14 @@ func (v *Verifier) check(token *jwt.JSONWebToken) (*jwt.Claims, *private, error)
 			continue
 		}
 		found = true
-		var standard jwt.Claims
-		var own private
-		if err := token.Claims(key.Public, &standard, &own); err == nil {
-			return &standard, &own, nil
+		if err := token.Claims(key.Public, claims...); err == nil {
+			return nil
 		}
 	}
 	if !found {
-		return nil, nil, fmt.Errorf("invalid signature, no keys found")
+		return fmt.Errorf("invalid signature, no keys found")
 	}
-	return nil, nil, errors.New("invalid bearer token")
+	return errors.New("invalid bearer token")
 }
 
 func (v *Verifier) validate(ctx context.Context, standard *jwt.Claims, own *private) (*apiserversa.ServiceAccountInfo, error) {
