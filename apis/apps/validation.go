@@ -71,14 +71,25 @@ func validateDeploymentUpdate(d, old *appsv1.Deployment) field.ErrorList {
 	return append(validateDeployment(d), resource.Unchanged(specPath.Child("selector"), d.Spec.Selector, old.Spec.Selector)...)
 }
 
-func validateDeploymentStatus(d, _ *appsv1.Deployment) field.ErrorList {
+func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	s := &d.Status
-	errs := resource.NotNegative(statusPath.Child("updatedReplicas"), s.UpdatedReplicas)
+	errs := checkCollisions(s.CollisionCount, old.Status.CollisionCount)
+	errs = append(errs, resource.NotNegative(statusPath.Child("updatedReplicas"), s.UpdatedReplicas)...)
 	if s.UpdatedReplicas > s.Replicas {
 		errs = append(errs, field.Invalid(statusPath.Child("updatedReplicas"), s.UpdatedReplicas, "cannot be greater than status.replicas"))
 	}
 	errs = append(errs, resource.NotNegative(statusPath.Child("unavailableReplicas"), s.UnavailableReplicas)...)
 	return append(errs, pod.CheckReplicaCounts(statusPath, s.Replicas, 0, s.ReadyReplicas, s.AvailableReplicas, s.ObservedGeneration)...)
+}
+
+// checkCollisions: a count by which names are made must not go back.
+func checkCollisions(now, was *int32) field.ErrorList {
+	at := statusPath.Child("collisionCount")
+	errs := resource.NotNegativePointer(at, now)
+	if was != nil && resource.Deref(now) < *was {
+		errs = append(errs, field.Invalid(at, resource.Deref(now), "cannot be decremented"))
+	}
+	return errs
 }
 
 func validateReplicaSet(r *appsv1.ReplicaSet) field.ErrorList {
@@ -134,9 +145,10 @@ func validateDaemonSetUpdate(d, old *appsv1.DaemonSet) field.ErrorList {
 	return append(validateDaemonSet(d), resource.Unchanged(specPath.Child("selector"), d.Spec.Selector, old.Spec.Selector)...)
 }
 
-func validateDaemonSetStatus(d, _ *appsv1.DaemonSet) field.ErrorList {
+func validateDaemonSetStatus(d, old *appsv1.DaemonSet) field.ErrorList {
 	s := &d.Status
 	errs := resource.NotNegative(statusPath.Child("observedGeneration"), s.ObservedGeneration)
+	errs = append(errs, checkCollisions(s.CollisionCount, old.Status.CollisionCount)...)
 	for _, n := range []struct {
 		name  string
 		count int32

@@ -88,6 +88,7 @@ func checkJobSpec(path *field.Path, s *batchv1.JobSpec) field.ErrorList {
 		errs = append(errs, utilvalidation.IsDomainPrefixedPath(path.Child("managedBy"), *s.ManagedBy)...)
 	}
 	errs = append(errs, checkFailurePolicy(path, s)...)
+	errs = append(errs, checkSuccessPolicy(path.Child("successPolicy"), s)...)
 	errs = append(errs, pod.ValidateTemplate(&s.Template, path.Child("template"))...)
 	if r := s.Template.Spec.RestartPolicy; r != corev1.RestartPolicyOnFailure && r != corev1.RestartPolicyNever {
 		errs = append(errs, field.Required(path.Child("template", "spec", "restartPolicy"),
@@ -103,9 +104,14 @@ func checkCompletionMode(path *field.Path, s *batchv1.JobSpec) field.ErrorList {
 		errs = append(errs, resource.Supported(path.Child("completionMode"), *m, batchv1.NonIndexedCompletion, batchv1.IndexedCompletion)...)
 		indexed = *m == batchv1.IndexedCompletion
 	}
+	if s.MaxFailedIndexes != nil && s.BackoffLimitPerIndex == nil && indexed {
+		errs = append(errs, field.Required(path.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
+	}
 	if indexed {
 		if s.Completions == nil {
 			errs = append(errs, field.Required(path.Child("completions"), fmt.Sprintf("when completion mode is %s", batchv1.IndexedCompletion)))
+		} else {
+			errs = append(errs, checkPerIndex(path, s)...)
 		}
 		if p := s.Parallelism; p != nil && *p > maxIndexed {
 			errs = append(errs, field.Invalid(path.Child("parallelism"), *p,
@@ -121,34 +127,6 @@ func checkCompletionMode(path *field.Path, s *batchv1.JobSpec) field.ErrorList {
 		}
 	}
 	return errs
-}
-
-func checkFailurePolicy(path *field.Path, s *batchv1.JobSpec) field.ErrorList {
-	if s.PodFailurePolicy == nil {
-		return nil
-	}
-	var errs field.ErrorList
-	if s.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
-		errs = append(errs, field.Invalid(path.Child("template", "spec", "restartPolicy"), s.Template.Spec.RestartPolicy,
-			fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
-	}
-	return append(errs, resource.Each(path.Child("podFailurePolicy", "rules"), s.PodFailurePolicy.Rules, func(at *field.Path, r *batchv1.PodFailurePolicyRule) field.ErrorList {
-		errs := resource.OneOf(at.Child("action"), r.Action, batchv1.PodFailurePolicyActionCount, batchv1.PodFailurePolicyActionFailIndex,
-			batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)
-		switch {
-		case r.OnExitCodes != nil && len(r.OnPodConditions) > 0:
-			errs = append(errs, field.Invalid(at, "", "specifying both OnExitCodes and OnPodConditions is not supported"))
-		case r.OnExitCodes == nil && len(r.OnPodConditions) == 0:
-			errs = append(errs, field.Invalid(at, "", "specifying one of OnExitCodes and OnPodConditions is required"))
-		case r.OnExitCodes != nil:
-			errs = append(errs, resource.OneOf(at.Child("onExitCodes", "operator"), r.OnExitCodes.Operator,
-				batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)...)
-			if len(r.OnExitCodes.Values) == 0 {
-				errs = append(errs, field.Invalid(at.Child("onExitCodes", "values"), r.OnExitCodes.Values, "at least one value is required"))
-			}
-		}
-		return errs
-	})...)
 }
 
 // validateJobUpdate: what a job runs is fixed. Its completions can be changed together with its

@@ -98,17 +98,47 @@ func validateResourceQuota(q *corev1.ResourceQuota) field.ErrorList {
 			errs = append(errs, field.Invalid(scopes, q.Spec.Scopes, "unsupported scope"))
 		case excluded != "" && slices.Contains(q.Spec.Scopes[:i], excluded):
 			errs = append(errs, field.Invalid(scopes, q.Spec.Scopes, "conflicting scopes"))
-		case s == corev1.ResourceQuotaScopeBestEffort:
-			for n := range q.Spec.Hard {
-				if n != corev1.ResourcePods && n != "count/pods" {
-					errs = append(errs, field.Invalid(scopes, q.Spec.Scopes, "unsupported scope applied to resource"))
-					break
-				}
-			}
 		}
+		errs = append(errs, checkScopeResources(scopes, q.Spec.Scopes, s, q.Spec.Hard)...)
 	}
 	if s := q.Spec.ScopeSelector; s != nil {
-		errs = append(errs, resource.Each(path.Child("scopeSelector", "matchExpressions"), s.MatchExpressions, checkScope)...)
+		at := path.Child("scopeSelector", "matchExpressions")
+		errs = append(errs, resource.Each(at, s.MatchExpressions, checkScope)...)
+		for i, r := range s.MatchExpressions {
+			errs = append(errs, checkScopeResources(at.Index(i), r, r.ScopeName, q.Spec.Hard)...)
+		}
+	}
+	return errs
+}
+
+// podAmounts are what a scope of pods can be a scope of, besides their number. Pods of best effort have
+// none of it.
+var podAmounts = []corev1.ResourceName{
+	corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage,
+	corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory, corev1.ResourceRequestsEphemeralStorage,
+	corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage,
+}
+
+// checkScopeResources requires that what is limited can be limited within the scope. Only the standard
+// resources are known well enough to say.
+func checkScopeResources(path *field.Path, value any, scope corev1.ResourceQuotaScope, hard corev1.ResourceList) field.ErrorList {
+	var errs field.ErrorList
+	for _, n := range slices.Sorted(maps.Keys(hard)) {
+		if strings.Contains(string(n), "/") || len(pod.CheckResourceName(path, n)) > 0 {
+			continue
+		}
+		fits := n == corev1.ResourcePods
+		switch scope {
+		case corev1.ResourceQuotaScopeTerminating, corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeNotBestEffort,
+			corev1.ResourceQuotaScopePriorityClass, corev1.ResourceQuotaScopeCrossNamespacePodAffinity:
+			fits = fits || slices.Contains(podAmounts, n)
+		case corev1.ResourceQuotaScopeBestEffort:
+		default:
+			fits = true
+		}
+		if !fits {
+			errs = append(errs, field.Invalid(path, value, "unsupported scope applied to resource"))
+		}
 	}
 	return errs
 }
@@ -117,6 +147,14 @@ func checkScope(path *field.Path, r *corev1.ScopedResourceSelectorRequirement) f
 	var errs field.ErrorList
 	if _, known := quotaScopes[r.ScopeName]; !known {
 		errs = append(errs, field.Invalid(path.Child("scopeName"), r.ScopeName, "unsupported scope"))
+	}
+	switch r.ScopeName {
+	case corev1.ResourceQuotaScopeBestEffort, corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopeTerminating,
+		corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeCrossNamespacePodAffinity:
+		if r.Operator != corev1.ScopeSelectorOpExists {
+			errs = append(errs, field.Invalid(path.Child("operator"), r.Operator,
+				"must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
+		}
 	}
 	switch r.Operator {
 	case corev1.ScopeSelectorOpIn, corev1.ScopeSelectorOpNotIn:

@@ -176,6 +176,9 @@ func checkClusterIPs(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList
 			errs = append(errs, utilvalidation.IsValidIPForLegacyField(all.Index(i), ip, false, nil)...)
 		}
 	}
+	if len(spec.ClusterIPs) == 2 && strings.Contains(spec.ClusterIPs[0], ":") == strings.Contains(spec.ClusterIPs[1], ":") {
+		errs = append(errs, field.Invalid(all, spec.ClusterIPs, "may specify no more than one IP for each IP family"))
+	}
 	for i, f := range spec.IPFamilies {
 		errs = append(errs, resource.Supported(path.Child("ipFamilies").Index(i), f, corev1.IPv4Protocol, corev1.IPv6Protocol)...)
 	}
@@ -267,7 +270,14 @@ func validateServiceUpdate(s, old *corev1.Service) field.ErrorList {
 		resource.Deref(s.Spec.LoadBalancerClass) != resource.Deref(old.Spec.LoadBalancerClass) {
 		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), s.Spec.LoadBalancerClass, onceSet))
 	}
+	if hasHealthPort(s) && hasHealthPort(old) && s.Spec.HealthCheckNodePort != old.Spec.HealthCheckNodePort {
+		errs = append(errs, field.Forbidden(path.Child("healthCheckNodePort"), resource.Immutable))
+	}
 	return append(errs, validateService(s)...)
+}
+
+func hasHealthPort(s *corev1.Service) bool {
+	return s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 }
 
 func validateServiceStatusUpdate(s, _ *corev1.Service) field.ErrorList {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -35,6 +36,13 @@ func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) field.ErrorList {
 		errs = append(errs, field.Forbidden(path, fmt.Sprintf(
 			"spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n%v", diff.Diff(was, rest))))
 	}
+	if was, now := old.Spec.VolumeAttributesClassName, c.Spec.VolumeAttributesClassName; resource.Deref(was) != "" && resource.Deref(now) == "" {
+		why := "update from non-nil value to nil is forbidden"
+		if now != nil {
+			why = "update from non-nil value to an empty string is forbidden"
+		}
+		errs = append(errs, field.Forbidden(path.Child("volumeAttributesClassName"), why))
+	}
 	size, oldSize := c.Spec.Resources.Requests[corev1.ResourceStorage], old.Spec.Resources.Requests[corev1.ResourceStorage]
 	capacity := old.Status.Capacity[corev1.ResourceStorage]
 	if size.Cmp(oldSize) < 0 && size.Cmp(capacity) <= 0 {
@@ -46,8 +54,33 @@ func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) field.ErrorList {
 func validateClaimStatus(c, _ *corev1.PersistentVolumeClaim) field.ErrorList {
 	path := field.NewPath("status")
 	var errs field.ErrorList
-	for n, q := range c.Status.Capacity {
+	for n, q := range resource.Sorted(c.Status.Capacity) {
 		errs = append(errs, pod.CheckQuantity(path.Child("capacity").Key(string(n)), n, q)...)
+	}
+	for n, q := range resource.Sorted(c.Status.AllocatedResources) {
+		at := path.Child("allocatedResources").Key(string(n))
+		errs = append(errs, checkClaimResource(at, n)...)
+		errs = append(errs, pod.CheckQuantity(at, n, q)...)
+	}
+	for n, s := range resource.Sorted(c.Status.AllocatedResourceStatuses) {
+		at := path.Child("allocatedResourceStatus").Key(string(n))
+		errs = append(errs, checkClaimResource(at, n)...)
+		errs = append(errs, resource.Supported(at, s, claimResizing...)...)
+	}
+	return errs
+}
+
+// claimResizing are the states of a claim that grows.
+var claimResizing = []corev1.ClaimResourceStatus{
+	corev1.PersistentVolumeClaimControllerResizeInProgress, corev1.PersistentVolumeClaimControllerResizeInfeasible,
+	corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress, corev1.PersistentVolumeClaimNodeResizeInfeasible,
+}
+
+// checkClaimResource: a claim is for storage, or for what others define under a domain of their own.
+func checkClaimResource(path *field.Path, n corev1.ResourceName) field.ErrorList {
+	errs := resource.QualifiedName(path, string(n))
+	if !strings.Contains(string(n), "/") && n != corev1.ResourceStorage || strings.HasPrefix(string(n), corev1.ResourceDefaultNamespacePrefix) {
+		errs = append(errs, field.NotSupported(path, n, []corev1.ResourceName{corev1.ResourceStorage}))
 	}
 	return errs
 }
@@ -111,6 +144,16 @@ func checkVolumeSource(path *field.Path, spec *corev1.PersistentVolumeSpec) fiel
 	case s.CSI != nil:
 		errs = append(errs, pod.CheckDriverName(at.Child("driver"), s.CSI.Driver)...)
 		errs = append(errs, resource.NotEmpty(at.Child("volumeHandle"), s.CSI.VolumeHandle)...)
+		for name, ref := range resource.Sorted(map[string]*corev1.SecretReference{
+			"controllerPublishSecretRef": s.CSI.ControllerPublishSecretRef, "nodeStageSecretRef": s.CSI.NodeStageSecretRef,
+			"nodePublishSecretRef": s.CSI.NodePublishSecretRef, "controllerExpandSecretRef": s.CSI.ControllerExpandSecretRef,
+			"nodeExpandSecretRef": s.CSI.NodeExpandSecretRef,
+		}) {
+			if ref != nil {
+				errs = append(errs, resource.NotEmpty(at.Child(name, "name"), ref.Name)...)
+				errs = append(errs, resource.NotEmpty(at.Child(name, "namespace"), ref.Namespace)...)
+			}
+		}
 	}
 	return errs
 }

@@ -81,6 +81,7 @@ func (c *checker) check(path *field.Path) field.ErrorList {
 	if s.OS != nil {
 		errs = append(errs, resource.OneOf(path.Child("os", "name"), s.OS.Name, corev1.Linux, corev1.Windows)...)
 	}
+	errs = append(errs, c.checkOS(path)...)
 	return append(errs, checkQuantities(path.Child("overhead"), s.Overhead)...)
 }
 

@@ -55,6 +55,10 @@ func ValidateClaimSpec(s *corev1.PersistentVolumeClaimSpec, path *field.Path) fi
 	if d := s.DataSourceRef; d != nil {
 		errs = append(errs, checkOrigin(path.Child("dataSourceRef"), d.APIGroup, d.Kind, d.Name)...)
 	}
+	if a, b := s.DataSource, s.DataSourceRef; a != nil && b != nil && resource.Deref(b.Namespace) == "" &&
+		(resource.Deref(a.APIGroup) != resource.Deref(b.APIGroup) || a.Kind != b.Kind || a.Name != b.Name) {
+		errs = append(errs, field.Invalid(path, path.Child("dataSource"), "must match dataSourceRef"))
+	}
 	if c := s.VolumeAttributesClassName; c != nil && *c != "" {
 		errs = append(errs, resource.DNSSubdomain(path.Child("volumeAttributesClassName"), *c)...)
 	}

@@ -65,16 +65,22 @@ func (c *checker) checkContainer(path *field.Path, ctr *corev1.Container) field.
 	errs = append(errs, resource.OneOf(path.Child("imagePullPolicy"), ctr.ImagePullPolicy,
 		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	errs = append(errs, c.checkResources(path.Child("resources"), &ctr.Resources)...)
-	errs = append(errs, checkResizePolicy(path.Child("resizePolicy"), ctr.ResizePolicy)...)
+	errs = append(errs, c.checkResizePolicy(path.Child("resizePolicy"), ctr)...)
 	return append(errs, c.checkSecurity(path.Child("securityContext"), ctr.SecurityContext)...)
 }
 
-func checkResizePolicy(path *field.Path, policies []corev1.ContainerResizePolicy) field.ErrorList {
-	errs := resource.Each(path, policies, func(at *field.Path, p *corev1.ContainerResizePolicy) field.ErrorList {
+// checkResizePolicy: what is never started again cannot be resized by a restart.
+func (c *checker) checkResizePolicy(path *field.Path, ctr *corev1.Container) field.ErrorList {
+	restarts := c.spec.RestartPolicy != corev1.RestartPolicyNever || IsSidecar(ctr) || ctr.RestartPolicy != nil || len(ctr.RestartPolicyRules) > 0
+	errs := resource.Each(path, ctr.ResizePolicy, func(at *field.Path, p *corev1.ContainerResizePolicy) field.ErrorList {
 		errs := resource.OneOf(at.Child("resourceName"), p.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
-		return append(errs, resource.OneOf(at.Child("restartPolicy"), p.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)...)
+		errs = append(errs, resource.OneOf(at.Child("restartPolicy"), p.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)...)
+		if p.RestartPolicy == corev1.RestartContainer && !restarts {
+			errs = append(errs, field.Invalid(at.Child("restartPolicy"), p.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
+		}
+		return errs
 	})
-	return append(errs, resource.Unique(path, policies, "", func(p *corev1.ContainerResizePolicy) string { return string(p.ResourceName) })...)
+	return append(errs, resource.Unique(path, ctr.ResizePolicy, "", func(p *corev1.ContainerResizePolicy) string { return string(p.ResourceName) })...)
 }
 
 func checkPorts(path *field.Path, ports []corev1.ContainerPort) field.ErrorList {

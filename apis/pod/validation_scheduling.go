@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,6 +124,11 @@ func checkPodTerm(path *field.Path, t *corev1.PodAffinityTerm) field.ErrorList {
 	}
 	errs = append(errs, checkLabelKeys(path.Child("matchLabelKeys"), t.MatchLabelKeys, t.LabelSelector != nil)...)
 	errs = append(errs, checkLabelKeys(path.Child("mismatchLabelKeys"), t.MismatchLabelKeys, t.LabelSelector != nil)...)
+	for i, key := range t.MatchLabelKeys {
+		if slices.Contains(t.MismatchLabelKeys, key) {
+			errs = append(errs, field.Invalid(path.Child("matchLabelKeys").Index(i), key, "exists in both matchLabelKeys and mismatchLabelKeys"))
+		}
+	}
 	return append(errs, checkTopologyKey(path.Child("topologyKey"), t.TopologyKey)...)
 }
 

@@ -51,6 +51,7 @@ func (c *checker) checkPodSecurity(path *field.Path) field.ErrorList {
 		errs = append(errs, resource.Supported(path.Child("seLinuxChangePolicy"), *p, corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)...)
 	}
 	errs = append(errs, checkSysctls(path.Child("sysctls"), sc.Sysctls)...)
+	errs = append(errs, checkWindowsOptions(path.Child("windowsOptions"), sc.WindowsOptions)...)
 	errs = append(errs, checkSeccomp(path.Child("seccompProfile"), sc.SeccompProfile)...)
 	return append(errs, checkAppArmor(path.Child("appArmorProfile"), sc.AppArmorProfile)...)
 }
@@ -163,6 +164,7 @@ func (c *checker) checkSecurity(path *field.Path, s *corev1.SecurityContext) fie
 			errs = append(errs, field.Invalid(path, s, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 		}
 	}
+	errs = append(errs, checkWindowsOptions(path.Child("windowsOptions"), s.WindowsOptions)...)
 	errs = append(errs, checkSeccomp(path.Child("seccompProfile"), s.SeccompProfile)...)
 	return append(errs, checkAppArmor(path.Child("appArmorProfile"), s.AppArmorProfile)...)
 }

@@ -71,43 +71,15 @@ func checkRest(path *field.Path, p, old *corev1.Pod) field.ErrorList {
 	if period := old.Spec.TerminationGracePeriodSeconds; period != nil && *period < 0 && resource.Deref(p.Spec.TerminationGracePeriodSeconds) == 1 {
 		rest.TerminationGracePeriodSeconds = period
 	}
+	var errs field.ErrorList
 	if len(old.Spec.SchedulingGates) > 0 {
-		// A pod that waits at a gate may still be told where to go, within what it was told before.
-		if addsTo(p.Spec.NodeSelector, old.Spec.NodeSelector) {
-			rest.NodeSelector = old.Spec.NodeSelector
-		}
-		narrowAffinity(rest, &old.Spec)
+		errs = checkGated(path, rest, &old.Spec)
 	}
 	if equality.Semantic.DeepEqual(rest, &old.Spec) {
-		return nil
+		return errs
 	}
-	return field.ErrorList{field.Forbidden(path, fmt.Sprintf("pod updates may not change fields other than %s\n%v",
-		strings.Join(mutableFields, ","), diff.Diff(rest, old.Spec)))}
-}
-
-func addsTo(labels, old map[string]string) bool {
-	for key, value := range old {
-		if got, ok := labels[key]; !ok || got != value {
-			return false
-		}
-	}
-	return true
-}
-
-// narrowAffinity lets a gated pod gain a node affinity where it had none.
-func narrowAffinity(rest, old *corev1.PodSpec) {
-	if rest.Affinity == nil || rest.Affinity.NodeAffinity == nil {
-		return
-	}
-	if old.Affinity == nil {
-		if rest.Affinity.PodAffinity == nil && rest.Affinity.PodAntiAffinity == nil {
-			rest.Affinity = nil
-		}
-		return
-	}
-	if old.Affinity.NodeAffinity == nil {
-		rest.Affinity.NodeAffinity = nil
-	}
+	return append(errs, field.Forbidden(path, fmt.Sprintf("pod updates may not change fields other than %s\n%v",
+		strings.Join(mutableFields, ","), diff.Diff(rest, old.Spec))))
 }
 
 func checkDeadlineUpdate(path *field.Path, deadline, old *int64) field.ErrorList {

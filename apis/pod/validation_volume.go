@@ -119,31 +119,6 @@ func CheckNFS(path *field.Path, n *corev1.NFSVolumeSource) field.ErrorList {
 	return errs
 }
 
-// checkNetworkVolume checks the one field without which the volume could not be found.
-func checkNetworkVolume(path *field.Path, v *corev1.VolumeSource) field.ErrorList {
-	switch {
-	case v.NFS != nil:
-		return CheckNFS(path, v.NFS)
-	case v.ISCSI != nil:
-		errs := resource.NotEmpty(path.Child("targetPortal"), v.ISCSI.TargetPortal)
-		return append(errs, resource.NotEmpty(path.Child("iqn"), v.ISCSI.IQN)...)
-	case v.GitRepo != nil:
-		return resource.NotEmpty(path.Child("repository"), v.GitRepo.Repository)
-	case v.GCEPersistentDisk != nil:
-		return resource.NotEmpty(path.Child("pdName"), v.GCEPersistentDisk.PDName)
-	case v.AWSElasticBlockStore != nil:
-		return resource.NotEmpty(path.Child("volumeID"), v.AWSElasticBlockStore.VolumeID)
-	case v.FlexVolume != nil:
-		return resource.NotEmpty(path.Child("driver"), v.FlexVolume.Driver)
-	case v.RBD != nil:
-		return resource.NotEmpty(path.Child("image"), v.RBD.RBDImage)
-	case v.AzureFile != nil:
-		errs := resource.NotEmpty(path.Child("secretName"), v.AzureFile.SecretName)
-		return append(errs, resource.NotEmpty(path.Child("shareName"), v.AzureFile.ShareName)...)
-	}
-	return nil
-}
-
 func checkMode(path *field.Path, mode *int32) field.ErrorList {
 	if mode != nil && (*mode < 0 || *mode > 0o777) {
 		return field.ErrorList{field.Invalid(path, *mode, modeMessage)}
@@ -190,6 +165,7 @@ func checkDownwardFile(path *field.Path, f *corev1.DownwardAPIVolumeFile) field.
 
 func checkProjected(path *field.Path, p *corev1.ProjectedVolumeSource) field.ErrorList {
 	errs := checkMode(path.Child("defaultMode"), p.DefaultMode)
+	errs = append(errs, checkSamePaths(path.Child("sources"), p.Sources)...)
 	return append(errs, resource.Each(path.Child("sources"), p.Sources, func(at *field.Path, s *corev1.VolumeProjection) field.ErrorList {
 		var errs field.ErrorList
 		set := SetFields(s)
