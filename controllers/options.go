@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // Options say which controllers run, and how.
@@ -49,6 +51,13 @@ type Options struct {
 	// RecyclerImage runs the pods that empty volumes whose reclaim policy is
 	// Recycle. Default volumebinding.DefaultRecyclerImage.
 	RecyclerImage string
+
+	// Clock is what the controllers tell the time by, and come back to objects by. Whether nodes are alive
+	// is always by the machine's clock. Default: the machine's.
+	Clock interface {
+		clock.WithTicker
+		clock.WithDelayedExecution
+	}
 
 	// MetricsAddress is where metrics are served. Default "0": nowhere.
 	MetricsAddress string

@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"coracle.dev/coracle/controllers/internal/moment"
 )
 
 // setLogger gives controller-runtime its process-wide logger once.
@@ -32,6 +34,9 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	mgr, err := newManager(ctx, cfg, o)
 	if err != nil {
 		return fmt.Errorf("making the manager of controllers: %w", err)
+	}
+	if o.Clock != nil {
+		mgr = moment.Follow(mgr, o.Clock)
 	}
 	for _, e := range entries() {
 		if !o.enabled(e.name) {

@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"coracle.dev/coracle/controllers/internal/bootstraptoken"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/narrow"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
@@ -50,7 +51,9 @@ type Reconciler struct {
 }
 
 // New makes the reconciler with the manager's client.
-func New(mgr ctrl.Manager) *Reconciler { return &Reconciler{client: mgr.GetClient(), now: time.Now} }
+func New(mgr ctrl.Manager) *Reconciler {
+	return &Reconciler{client: mgr.GetClient(), now: moment.Now(mgr)}
+}
 
 // SetupWithManager adds the reconciler to the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -70,7 +73,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("bootstrap-signer-controller").
 		WatchesRawSource(source.Kind(configMaps, &corev1.ConfigMap{}, &handler.TypedEnqueueRequestForObject[*corev1.ConfigMap]{})).
 		WatchesRawSource(source.Kind(secrets, &corev1.Secret{}, toInfo)).
-		WithOptions(outcome.Options(1)).
+		WithOptions(outcome.Options(1, mgr)).
 		Complete(r)
 }
 

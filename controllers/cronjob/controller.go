@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/podcontrol"
 	"coracle.dev/coracle/controllers/internal/podevent"
@@ -48,7 +49,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		live:     mgr.GetAPIReader(),
 		recorder: mgr.GetEventRecorderFor("cronjob-controller"), //nolint:staticcheck // events as Kubernetes has them, with a source
 		written:  written.New(),
-		now:      time.Now,
+		now:      moment.Now(mgr),
 	}
 }
 
@@ -65,7 +66,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("cronjob-controller").
 		For(&batchv1.CronJob{}, builder.WithPredicates(forget, predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&batchv1.Job{}, &podevent.Handler{Kind: kind}).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -33,14 +34,16 @@ type Reconciler struct {
 }
 
 // New makes the reconciler with the manager's client.
-func New(mgr ctrl.Manager) *Reconciler { return &Reconciler{client: mgr.GetClient(), now: time.Now} }
+func New(mgr ctrl.Manager) *Reconciler {
+	return &Reconciler{client: mgr.GetClient(), now: moment.Now(mgr)}
+}
 
 // SetupWithManager adds the reconciler to the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("certificatesigningrequest-cleaner-controller").
 		For(&certificatesv1.CertificateSigningRequest{}).
-		WithOptions(outcome.Options(1)).
+		WithOptions(outcome.Options(1, mgr)).
 		Complete(r)
 }
 

@@ -19,6 +19,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -37,7 +38,7 @@ type Reconciler struct {
 // authority's certificate and key; they are read with every signature, so that
 // they may be replaced.
 func New(mgr ctrl.Manager, certFile, keyFile string) (*Reconciler, error) {
-	r := &Reconciler{client: mgr.GetClient(), certFile: certFile, keyFile: keyFile, now: time.Now, Duration: DefaultDuration}
+	r := &Reconciler{client: mgr.GetClient(), certFile: certFile, keyFile: keyFile, now: moment.Now(mgr), Duration: DefaultDuration}
 	_, _, err := r.authority()
 	return r, err
 }
@@ -47,7 +48,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("certificatesigningrequest-signing-controller").
 		For(&certificatesv1.CertificateSigningRequest{}).
-		WithOptions(outcome.Options(2)).
+		WithOptions(outcome.Options(2, mgr)).
 		Complete(r)
 }
 

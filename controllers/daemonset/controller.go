@@ -23,6 +23,7 @@ import (
 
 	"coracle.dev/coracle/controllers/internal/expectation"
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/owner"
 	"coracle.dev/coracle/controllers/internal/pace"
@@ -54,9 +55,9 @@ func New(mgr ctrl.Manager) *Reconciler {
 		pods:    podcontrol.Control{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorderFor("daemonset-controller")}, //nolint:staticcheck // events as Kubernetes has them, with a source
 		expect:  expectation.New(time.Now),
 		pace:    pace.New(time.Now),
-		backoff: newBackoff(time.Now),
+		backoff: newBackoff(moment.Now(mgr)),
 		written: written.New(),
-		now:     time.Now,
+		now:     moment.Now(mgr),
 	}
 }
 
@@ -84,7 +85,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, &podevent.Handler{Kind: kind, Tracker: r.expect, Adopters: r.adopters}).
 		Watches(&appsv1.ControllerRevision{}, &podevent.Handler{Kind: kind}).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.all), builder.WithPredicates(placement)).
-		WithOptions(outcome.Options(2)).
+		WithOptions(outcome.Options(2, mgr)).
 		Complete(r)
 }
 

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/owner"
 	"coracle.dev/coracle/controllers/internal/podevent"
@@ -43,7 +44,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		client:   mgr.GetClient(),
 		live:     mgr.GetAPIReader(),
 		recorder: mgr.GetEventRecorderFor("deployment-controller"), //nolint:staticcheck // events as Kubernetes has them, with a source
-		now:      time.Now,
+		now:      moment.Now(mgr),
 	}
 }
 
@@ -66,7 +67,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&appsv1.Deployment{}).
 		Watches(&appsv1.ReplicaSet{}, &podevent.Handler{Kind: kind, Adopters: r.adopters}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.ofPod), builder.WithPredicates(gone)).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/pace"
 	"coracle.dev/coracle/controllers/internal/podstatus"
@@ -42,7 +43,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		live:     mgr.GetAPIReader(),
 		recorder: mgr.GetEventRecorderFor("controllermanager"), //nolint:staticcheck // events as Kubernetes has them, with a source
 		pace:     pace.New(time.Now),
-		now:      time.Now,
+		now:      moment.Now(mgr),
 	}
 }
 
@@ -56,7 +57,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&appsv1.ReplicaSet{}, r.onScale(func(o client.Object) *int32 { return o.(*appsv1.ReplicaSet).Spec.Replicas })).
 		Watches(&appsv1.StatefulSet{}, r.onScale(func(o client.Object) *int32 { return o.(*appsv1.StatefulSet).Spec.Replicas })).
 		Watches(&corev1.ReplicationController{}, r.onScale(func(o client.Object) *int32 { return o.(*corev1.ReplicationController).Spec.Replicas })).
-		WithOptions(outcome.Options(2)).
+		WithOptions(outcome.Options(2, mgr)).
 		Complete(r)
 	if err != nil {
 		return err

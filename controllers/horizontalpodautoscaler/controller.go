@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -68,7 +69,7 @@ func New(mgr ctrl.Manager) (*Reconciler, error) {
 		mapper:   mgr.GetRESTMapper(),
 		recorder: mgr.GetEventRecorderFor("horizontal-pod-autoscaler"), //nolint:staticcheck // events as Kubernetes has them, with a source
 		metrics:  metrics,
-		now:      time.Now,
+		now:      moment.Now(mgr),
 		states:   map[types.NamespacedName]state{},
 	}, nil
 }
@@ -78,7 +79,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("horizontal-pod-autoscaler-controller").
 		For(&autoscalingv2.HorizontalPodAutoscaler{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"coracle.dev/coracle/controllers/internal/expectation"
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/owner"
 	"coracle.dev/coracle/controllers/internal/pace"
@@ -55,7 +56,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		expect:  expectation.New(time.Now),
 		pace:    pace.New(time.Now),
 		written: written.New(),
-		now:     time.Now,
+		now:     moment.Now(mgr),
 	}
 }
 
@@ -81,7 +82,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("job-controller").
 		For(&batchv1.Job{}, builder.WithPredicates(forget)).
 		Watches(&corev1.Pod{}, &podevent.Handler{Kind: kind, Tracker: r.expect, Adopters: r.adopters}).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

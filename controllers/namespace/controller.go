@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -44,7 +45,7 @@ func New(mgr ctrl.Manager) (*Reconciler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a metadata client: %w", err)
 	}
-	return &Reconciler{client: mgr.GetClient(), discovery: disco, content: content, now: time.Now}, nil
+	return &Reconciler{client: mgr.GetClient(), discovery: disco, content: content, now: moment.Now(mgr)}, nil
 }
 
 // SetupWithManager adds the reconciler to the manager.
@@ -54,7 +55,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("namespace-controller").
 		For(&corev1.Namespace{}, builder.WithPredicates(terminating)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.ofPod), builder.WithPredicates(gone)).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"coracle.dev/coracle/apis/quota"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -55,7 +56,7 @@ type Reconciler struct {
 
 // New makes the reconciler with the manager's client.
 func New(mgr ctrl.Manager) *Reconciler {
-	return &Reconciler{client: mgr.GetClient(), mgr: mgr, now: time.Now, watched: map[schema.GroupResource]bool{}}
+	return &Reconciler{client: mgr.GetClient(), mgr: mgr, now: moment.Now(mgr), watched: map[schema.GroupResource]bool{}}
 }
 
 // SetupWithManager adds the reconciler to the manager.
@@ -63,7 +64,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) (err error) {
 	r.controller, err = ctrl.NewControllerManagedBy(mgr).
 		Named("resourcequota-controller").
 		For(&corev1.ResourceQuota{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: specified})).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Build(r)
 	return err
 }

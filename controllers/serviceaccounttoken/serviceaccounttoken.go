@@ -34,6 +34,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/narrow"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
@@ -60,7 +61,7 @@ func New(mgr ctrl.Manager, rootCA []byte) *Reconciler {
 	if len(rootCA) == 0 {
 		rootCA = mgr.GetConfig().CAData
 	}
-	return &Reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader(), rootCA: rootCA, now: time.Now}
+	return &Reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader(), rootCA: rootCA, now: moment.Now(mgr)}
 }
 
 // SetupWithManager adds the reconciler to the manager.
@@ -75,7 +76,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("serviceaccount-token-controller").
 		WatchesRawSource(source.Kind(own, &corev1.Secret{}, &handler.TypedEnqueueRequestForObject[*corev1.Secret]{})).
 		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.ofAccount), builder.WithPredicates(comesOrGoes)).
-		WithOptions(outcome.Options(2)).
+		WithOptions(outcome.Options(2, mgr)).
 		Complete(r)
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"coracle.dev/coracle/controllers/internal/expectation"
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/owner"
 	"coracle.dev/coracle/controllers/internal/pace"
@@ -53,7 +54,7 @@ func New(mgr ctrl.Manager) *Reconciler {
 		recorder: mgr.GetEventRecorderFor("statefulset-controller"), //nolint:staticcheck // events as Kubernetes has them, with a source
 		expect:   expectation.New(time.Now),
 		pace:     pace.New(time.Now),
-		now:      time.Now,
+		now:      moment.Now(mgr),
 		written:  written.New(),
 	}
 }
@@ -81,7 +82,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, &podevent.Handler{Kind: kind, Tracker: r.expect, Adopters: r.adopters}).
 		Watches(&appsv1.ControllerRevision{}, &podevent.Handler{Kind: kind}).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(r.claimants), builder.WithPredicates(gone)).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

@@ -32,6 +32,7 @@ import (
 
 	"coracle.dev/coracle/controllers/internal/disruption"
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -48,7 +49,7 @@ type Reconciler struct {
 // New makes the reconciler with the manager's client.
 func New(mgr ctrl.Manager) *Reconciler {
 	return &Reconciler{
-		client: mgr.GetClient(), now: time.Now, since: map[types.NamespacedName]time.Time{},
+		client: mgr.GetClient(), now: moment.Now(mgr), since: map[types.NamespacedName]time.Time{},
 		recorder: mgr.GetEventRecorderFor("taint-eviction-controller"), //nolint:staticcheck // events as Kubernetes has them, with a source
 	}
 }
@@ -72,7 +73,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			},
 			DeleteFunc: func(event.DeleteEvent) bool { return false },
 		})).
-		WithOptions(outcome.Options(8)).
+		WithOptions(outcome.Options(8, mgr)).
 		Complete(r)
 }
 

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"coracle.dev/coracle/controllers/internal/bootstraptoken"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/narrow"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
@@ -30,7 +31,9 @@ type Reconciler struct {
 }
 
 // New makes the reconciler with the manager's client.
-func New(mgr ctrl.Manager) *Reconciler { return &Reconciler{client: mgr.GetClient(), now: time.Now} }
+func New(mgr ctrl.Manager) *Reconciler {
+	return &Reconciler{client: mgr.GetClient(), now: moment.Now(mgr)}
+}
 
 // SetupWithManager adds the reconciler to the manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -42,7 +45,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("token-cleaner-controller").
 		WatchesRawSource(source.Kind(own, &corev1.Secret{}, &handler.TypedEnqueueRequestForObject[*corev1.Secret]{})).
-		WithOptions(outcome.Options(1)).
+		WithOptions(outcome.Options(1, mgr)).
 		Complete(r)
 }
 

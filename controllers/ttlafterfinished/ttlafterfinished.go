@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -31,7 +32,7 @@ type Reconciler struct {
 
 // New makes the reconciler with the manager's client.
 func New(mgr ctrl.Manager) *Reconciler {
-	return &Reconciler{client: mgr.GetClient(), now: time.Now}
+	return &Reconciler{client: mgr.GetClient(), now: moment.Now(mgr)}
 }
 
 // SetupWithManager adds the reconciler to the manager.
@@ -39,7 +40,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("ttl-after-finished-controller").
 		For(&batchv1.Job{}).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 

@@ -9,8 +9,11 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"coracle.dev/coracle/controllers/internal/moment"
 )
 
 // again is how long after a conflict the next pass starts. The event that
@@ -37,10 +40,15 @@ func Of(result reconcile.Result, err error) (reconcile.Result, error) {
 // Options are those of a controller which runs the given number of passes at
 // once. Failures back off for each object alone: an overall limit, as
 // controller-runtime has by default, would let the failures of some objects
-// hold up others.
-func Options(workers int) controller.Options {
-	return controller.Options{
+// hold up others. The manager, where it is given, says by what clock the
+// controller comes back to an object.
+func Options(workers int, mgr ...ctrl.Manager) controller.Options {
+	o := controller.Options{
 		MaxConcurrentReconciles: workers,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 5*time.Minute),
 	}
+	if len(mgr) > 0 {
+		o.NewQueue = moment.NewQueue(mgr[0])
+	}
+	return o
 }

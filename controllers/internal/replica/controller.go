@@ -23,6 +23,7 @@ import (
 	"coracle.dev/coracle/controllers/internal/batch"
 	"coracle.dev/coracle/controllers/internal/expectation"
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 	"coracle.dev/coracle/controllers/internal/owner"
 	"coracle.dev/coracle/controllers/internal/pace"
@@ -71,7 +72,7 @@ func New[T client.Object](mgr ctrl.Manager, kind Kind[T]) *Reconciler[T] {
 		expect:  expectation.New(time.Now),
 		pace:    pace.New(time.Now),
 		written: written.New(),
-		now:     time.Now,
+		now:     moment.Now(mgr),
 	}
 }
 
@@ -90,7 +91,7 @@ func (r *Reconciler[T]) SetupWithManager(mgr ctrl.Manager) error {
 		Named(r.kind.Name).
 		For(r.kind.New(), builder.WithPredicates(forget, predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, &podevent.Handler{Kind: r.kind.GVK, Tracker: r.expect, Adopters: r.adopters}).
-		WithOptions(outcome.Options(5)).
+		WithOptions(outcome.Options(5, mgr)).
 		Complete(r)
 }
 
