@@ -46,14 +46,16 @@ var measurements = []measurement{
 	{"idle", measureIdle},
 	{"pods", measurePods},
 	{"configmaps", measureConfigMaps},
+	{"api", measureAPI},
 	{"deployment", measureDeployment},
 	{"scale", measureScale},
+	{"scheduling", measureScheduling},
 	{"memory", measureMemory},
 	{"clustertest", measureClustertest},
 }
 
 func main() {
-	only := flag.String("only", ".", "run the measurements whose names match: apiserver-start, up, idle, pods, configmaps, deployment, scale, memory, clustertest")
+	only := flag.String("only", ".", "run the measurements whose names match: apiserver-start, up, idle, pods, configmaps, api, deployment, scale, scheduling, memory, clustertest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
