@@ -2,6 +2,8 @@ package flowcontrol
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -50,6 +52,14 @@ func checkRule(path *field.Path, r *flowcontrolv1.PolicyRulesWithSubjects) field
 			if len(list) == 0 {
 				errs = append(errs, field.Required(at.Child(name), name+" must contain at least one value"))
 			}
+			errs = append(errs, checkWildcard(at.Child(name), name, list)...)
+		}
+		errs = append(errs, checkVerbs(at.Child("verbs"), rr.Verbs)...)
+		errs = append(errs, checkWildcard(at.Child("namespaces"), "namespaces", rr.Namespaces)...)
+		for j, ns := range rr.Namespaces {
+			if ns != flowcontrolv1.NamespaceEvery {
+				errs = append(errs, resource.DNSLabel(at.Child("namespaces").Index(j), ns)...)
+			}
 		}
 		if len(rr.Namespaces) == 0 && !rr.ClusterScope {
 			errs = append(errs, field.Required(at.Child("namespaces"), "resource rules that are not cluster scoped must supply at least one namespace"))
@@ -61,9 +71,59 @@ func checkRule(path *field.Path, r *flowcontrolv1.PolicyRulesWithSubjects) field
 			if len(list) == 0 {
 				errs = append(errs, field.Required(at.Child(name), name+" must contain at least one value"))
 			}
+			errs = append(errs, checkWildcard(at.Child(name), name, list)...)
+		}
+		errs = append(errs, checkVerbs(at.Child("verbs"), nr.Verbs)...)
+		for j, url := range nr.NonResourceURLs {
+			errs = append(errs, checkURL(at.Child("nonResourceURLs").Index(j), url)...)
 		}
 	}
 	return errs
+}
+
+// checkWildcard: "*" stands alone.
+func checkWildcard(path *field.Path, name string, list []string) field.ErrorList {
+	if len(list) > 1 && slices.Contains(list, "*") {
+		return field.ErrorList{field.Invalid(path, list, fmt.Sprintf("if '*' is present, must not specify other %s", wildcardNames[name]))}
+	}
+	return nil
+}
+
+// wildcardNames are the words for what a list is of.
+var wildcardNames = map[string]string{
+	"verbs": "verbs", "apiGroups": "api groups", "resources": "resources", "namespaces": "namespaces", "nonResourceURLs": "non-resource URLs",
+}
+
+var verbs = []string{"get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy", "bind", "escalate", "use", "impersonate"}
+
+func checkVerbs(path *field.Path, list []string) field.ErrorList {
+	if slices.Contains(list, "*") {
+		return nil
+	}
+	var errs field.ErrorList
+	for _, v := range list {
+		errs = append(errs, resource.Supported(path, strings.ToLower(v), verbs...)...)
+	}
+	return errs
+}
+
+// checkURL: a path begins at the root, and "*" may be its last segment.
+func checkURL(path *field.Path, url string) field.ErrorList {
+	switch {
+	case url == "*":
+		return nil
+	case url == "":
+		return field.ErrorList{field.Invalid(path, url, "must not be empty")}
+	case strings.Contains(url, " "):
+		return field.ErrorList{field.Invalid(path, url, "must not contain white-space")}
+	case !strings.HasPrefix(url, "/"):
+		return field.ErrorList{field.Invalid(path, url, "must start with slash")}
+	case strings.Contains(url, "//"):
+		return field.ErrorList{field.Invalid(path, url, "must not contain double slash")}
+	case strings.Contains(strings.TrimSuffix(url, "/*"), "*"):
+		return field.ErrorList{field.Invalid(path, url, "wildcard can only do suffix matching")}
+	}
+	return nil
 }
 
 func checkSubject(path *field.Path, s *flowcontrolv1.Subject) field.ErrorList {

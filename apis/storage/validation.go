@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -118,7 +120,22 @@ func validateCSINode(n *storagev1.CSINode) field.ErrorList {
 	return append(errs, resource.Unique(path, n.Spec.Drivers, "name", func(d *storagev1.CSINodeDriver) string { return d.Name })...)
 }
 
-func validateCSINodeUpdate(n, _ *storagev1.CSINode) field.ErrorList { return validateCSINode(n) }
+// validateCSINodeUpdate: a driver comes and goes; how many volumes it takes may change.
+func validateCSINodeUpdate(n, old *storagev1.CSINode) field.ErrorList {
+	errs := validateCSINode(n)
+	for _, d := range n.Spec.Drivers {
+		i := slices.IndexFunc(old.Spec.Drivers, func(o storagev1.CSINodeDriver) bool { return o.Name == d.Name })
+		if i < 0 {
+			continue
+		}
+		was := old.Spec.Drivers[i]
+		was.Allocatable = d.Allocatable
+		if !equality.Semantic.DeepEqual(was, d) {
+			errs = append(errs, field.Invalid(field.NewPath("CSINodeDrivers"), d, resource.Immutable))
+		}
+	}
+	return errs
+}
 
 func validateCapacity(c *storagev1.CSIStorageCapacity) field.ErrorList {
 	errs := resource.Selector(field.NewPath("nodeTopology"), c.NodeTopology)
