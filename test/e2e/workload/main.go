@@ -7,6 +7,7 @@
 //	workload resolve TYPE NAME...
 //	workload get|post URL   print the body of the answer; fail unless the status is 200
 //	workload udp|tcp ADDRESS   send a line and print the answer
+//	workload api PATH       ask the API server as the pod's service account, and print the answer
 //	workload verify [TOKEN]  check a service account's token by what its issuer publishes
 //
 // The HTTP server answers /hostname, /clientip, /env and /healthz; a POST to /healthy or /unhealthy
@@ -45,6 +46,8 @@ func main() {
 		fail(request(os.Args[1], args))
 	case "udp", "tcp":
 		fail(ask(os.Args[1], args))
+	case "api":
+		fail(api(args))
 	case "verify":
 		fail(verify(args))
 	default:

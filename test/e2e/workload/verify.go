@@ -1,11 +1,8 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,9 +12,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 )
-
-// mounted is where a pod has its token and the authority of the API server.
-const mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // verify checks the token of the pod, or of a file, as a relying party would: by the discovery document
 // of the issuer that the token names, and the keys that it points to. It prints the subject.
@@ -30,14 +24,6 @@ func verify(args []string) error {
 	if err != nil {
 		return err
 	}
-	own, err := os.ReadFile(filepath.Join(mounted, "token")) // who asks
-	if err != nil {
-		return err
-	}
-	ca, err := os.ReadFile(filepath.Join(mounted, "ca.crt"))
-	if err != nil {
-		return err
-	}
 	signed, err := jwt.ParseSigned(strings.TrimSpace(string(token)), []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
 	if err != nil {
 		return fmt.Errorf("parsing the token: %w", err)
@@ -46,24 +32,12 @@ func verify(args []string) error {
 	if err := signed.UnsafeClaimsWithoutVerification(&claimed); err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	client := &http.Client{Timeout: timeout, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	get := func(url string, into any) error {
-		req, err := http.NewRequest(http.MethodGet, url, nil)
+		body, err := askServer(url)
 		if err != nil {
 			return err
 		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(own)))
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", url, resp.Status)
-		}
-		return json.NewDecoder(resp.Body).Decode(into)
+		return json.Unmarshal(body, into)
 	}
 	var provider struct {
 		Issuer     string   `json:"issuer"`
