@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/clock"
 
 	"coracle.dev/coracle/apiserver"
 	"coracle.dev/coracle/controllers"
@@ -19,6 +20,9 @@ type options struct {
 	controllers controllers.Options
 	noControl   bool
 	scheduler   *scheduler.Options
+	clock       Clock
+	crds        []string
+	webhooks    []string
 	server      []func(*apiserver.Options)
 	authority   *simulate.Authority
 	kubelet     apiserver.KubeletOptions
@@ -78,6 +82,31 @@ func WithoutScheduler() Option { return func(o *options) { o.scheduler = nil } }
 
 // WithScheduler runs the scheduler in another way, as with plugins of your own.
 func WithScheduler(s scheduler.Options) Option { return func(o *options) { o.scheduler = &s } }
+
+// Clock is a clock that a test moves, such as *FakeClock of k8s.io/utils/clock/testing.
+type Clock interface {
+	clock.WithTicker
+	clock.WithDelayedExecution
+}
+
+// WithClock makes controllers and simulated pods go by a clock that the test moves, or leaves standing: CronJobs
+// come due, deadlines pass, pods finish when it says so. Let it start with the present, since creation times are
+// the API server's. Whether nodes are alive, retries and the scheduler's back-off go by the machine's clock.
+func WithClock(c Clock) Option {
+	return func(o *options) { o.clock, o.controllers.Clock = c, c }
+}
+
+// WithCRDs installs the custom resource definitions in files, or in all files of folders, and waits until they
+// are served.
+func WithCRDs(paths ...string) Option {
+	return func(o *options) { o.crds = append(o.crds, paths...) }
+}
+
+// WithWebhooks installs the webhook configurations in files, or in all files of folders, in such a way that
+// they call a server in the test's process: the one that WebhookOptions describes.
+func WithWebhooks(paths ...string) Option {
+	return func(o *options) { o.webhooks = append(o.webhooks, paths...) }
+}
 
 // WithAPIServer changes the API server's options before it starts.
 func WithAPIServer(change func(*apiserver.Options)) Option {

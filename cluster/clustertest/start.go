@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"coracle.dev/coracle/apiserver"
 	"coracle.dev/coracle/apiserver/apiservertest"
@@ -38,6 +40,7 @@ type Cluster struct {
 
 	t      testing.TB
 	server *apiserver.Server
+	hooks  *envtest.WebhookInstallOptions
 	// started ends when the cluster is usable, or with the error of a part that failed before.
 	started context.Context
 	failed  context.CancelCauseFunc
@@ -81,7 +84,7 @@ func New(t testing.TB, opts ...Option) *Cluster {
 		ready := make(chan struct{})
 		c.run("simulated nodes", func(ctx context.Context) error {
 			return simulate.Run(ctx, c.as("system:simulator", user.SystemPrivilegedGroup),
-				simulate.Options{Pools: o.pools, Authority: o.authority, OnReady: func() { close(ready) }})
+				simulate.Options{Pools: o.pools, Authority: o.authority, Clock: o.clock, OnReady: func() { close(ready) }})
 		})
 		select {
 		case <-ready:
@@ -90,6 +93,7 @@ func New(t testing.TB, opts ...Option) *Cluster {
 		}
 	}
 	c.awaitUsable(o)
+	c.install(o)
 	return c
 }
 
@@ -108,6 +112,37 @@ func (o *options) complete(server *apiserver.Options) {
 }
 
 func (o *options) runs(controller string) bool { return !o.noControl && o.controllers.Runs(controller) }
+
+// install installs what the test has in files.
+func (c *Cluster) install(o *options) {
+	c.t.Helper()
+	if len(o.crds) > 0 {
+		if _, err := envtest.InstallCRDs(c.Config, envtest.CRDInstallOptions{Paths: o.crds, ErrorIfPathMissing: true, MaxTime: patience}); err != nil {
+			c.t.Fatalf("installing custom resource definitions: %v", err)
+		}
+	}
+	if len(o.webhooks) == 0 {
+		return
+	}
+	c.hooks = &envtest.WebhookInstallOptions{Paths: o.webhooks}
+	if err := c.hooks.Install(c.Config); err != nil {
+		c.t.Fatalf("installing webhooks: %v", err)
+	}
+	c.t.Cleanup(func() {
+		if err := c.hooks.Cleanup(); err != nil {
+			c.t.Errorf("removing the webhooks' certificates: %v", err)
+		}
+	})
+}
+
+// WebhookOptions are those of the server that the webhooks of WithWebhooks call: webhook.NewServer makes it.
+func (c *Cluster) WebhookOptions() webhook.Options {
+	if c.hooks == nil {
+		c.t.Helper()
+		c.t.Fatal("there are no webhooks; use WithWebhooks")
+	}
+	return webhook.Options{Host: c.hooks.LocalServingHost, Port: c.hooks.LocalServingPort, CertDir: c.hooks.LocalServingCertDir}
+}
 
 // kubelet says how the API server reaches the simulated nodes.
 func kubelet(t testing.TB, a *simulate.Authority) apiserver.KubeletOptions {

@@ -55,7 +55,7 @@ func (s *simulation) report(ctx context.Context, n *node, there *corev1.Node) er
 // renew says by the lease that the node lives. With owner set, the lease may not be there yet.
 func (s *simulation) renew(ctx context.Context, n *node, owner *corev1.Node) error {
 	leases := s.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	now := metav1.NewMicroTime(s.Clock.Now())
+	now := metav1.NewMicroTime(time.Now())
 	if old := n.lease.Load(); old != nil {
 		next := old.DeepCopy()
 		next.Spec.RenewTime = &now
@@ -93,17 +93,17 @@ func (s *simulation) renew(ctx context.Context, n *node, owner *corev1.Node) err
 // keepLeases renews the leases of all nodes, spread evenly over leaseRenewal, until ctx ends.
 func (s *simulation) keepLeases(ctx context.Context) {
 	const beat = 50 * time.Millisecond
-	ticker := s.Clock.NewTicker(beat)
+	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
-	turn := s.Clock.Now()
+	turn := time.Now()
 	next := 0
 	for {
+		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C():
+		case now = <-ticker.C:
 		}
-		now := s.Clock.Now()
 		nodes := s.fleet.all()
 		share := min(len(nodes), int(float64(len(nodes))*float64(now.Sub(turn))/float64(leaseRenewal)))
 		if share == 0 {

@@ -112,7 +112,7 @@ func (s *simulation) fill(n *node, status *corev1.NodeStatus) {
 		MachineID: n.name, SystemUUID: n.name, BootID: n.name, KernelVersion: "simulated", OSImage: "simulated", OperatingSystem: "linux", Architecture: "amd64",
 		ContainerRuntimeVersion: "simulated://1", KubeletVersion: s.version, KubeProxyVersion: "",
 	}
-	now := metav1.NewTime(s.Clock.Now())
+	now := metav1.Now()
 	for _, c := range []corev1.NodeCondition{
 		{Type: corev1.NodeMemoryPressure, Status: corev1.ConditionFalse, Reason: "KubeletHasSufficientMemory", Message: "kubelet has sufficient memory available"},
 		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionFalse, Reason: "KubeletHasNoDiskPressure", Message: "kubelet has no disk pressure"},

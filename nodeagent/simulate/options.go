@@ -23,7 +23,7 @@ type Options struct {
 	PodCIDR netip.Prefix
 	// Workers is how many writes of pods are under way at once. Default: 32.
 	Workers int
-	// Clock is the time that timelines follow. Default: the machine's.
+	// Clock is the time that pods' timelines follow. Default: the machine's, which leases follow always.
 	Clock clock.WithTicker
 	// Authority, if set, has the nodes serve the API of a node agent, each at its own address of 127.0.0.0/8:
 	// logs, statistics, metrics and pods.

@@ -108,10 +108,11 @@ func (s *simulation) work(ctx context.Context) {
 			return
 		}
 		again, err := s.sync(ctx, key)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			klog.FromContext(ctx).Error(err, "Could not write what a simulated pod does; trying again", "pod", key)
-		}
-		if again > 0 {
+			time.AfterFunc(retry, func() { s.queue.Add(key) }) // by the machine's clock, whatever that of the pods is
+		case again > 0:
 			s.queue.AddAfter(key, again)
 		}
 		s.queue.Done(key)
@@ -138,7 +139,7 @@ func (s *simulation) sync(ctx context.Context, key types.NamespacedName) (time.D
 	now := s.Clock.Now()
 	if r.life == nil {
 		if err := s.begin(r, pod, now); err != nil {
-			return retry, err
+			return 0, err
 		}
 		if r.life == nil {
 			return 0, nil
@@ -206,12 +207,10 @@ func (s *simulation) write(ctx context.Context, r *record, pod *corev1.Pod, want
 		changed.Status = want
 		written, err := s.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, &changed, metav1.UpdateOptions{})
 		switch {
-		case apierrors.IsNotFound(err):
-			return 0, nil
-		case apierrors.IsConflict(err):
-			return retry, nil // a newer version is on its way, and looked at when it comes
+		case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+			return 0, nil // a newer version is on its way, and looked at when it comes
 		case err != nil:
-			return retry, fmt.Errorf("writing the status: %w", err)
+			return 0, fmt.Errorf("writing the status: %w", err)
 		}
 		s.wrote(written)
 	}
@@ -234,7 +233,7 @@ func (s *simulation) wrote(p *corev1.Pod) {
 func (s *simulation) finish(ctx context.Context, r *record, pod *corev1.Pod, does courses, now time.Time) (time.Duration, error) {
 	if len(pod.Finalizers) > 0 {
 		if _, err := s.write(ctx, r, pod, r.life.show(pod, does, r.place(pod), now), time.Time{}, now); err != nil {
-			return retry, err
+			return 0, err
 		}
 	}
 	if seconds := pod.DeletionGracePeriodSeconds; len(pod.Finalizers) > 0 && seconds != nil && *seconds == 0 {
@@ -244,7 +243,7 @@ func (s *simulation) finish(ctx context.Context, r *record, pod *corev1.Pod, doe
 		GracePeriodSeconds: new(int64(0)), Preconditions: &metav1.Preconditions{UID: &pod.UID},
 	})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return retry, fmt.Errorf("removing the pod: %w", err)
+		return 0, fmt.Errorf("removing the pod: %w", err)
 	}
 	return 0, nil
 }

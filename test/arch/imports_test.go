@@ -73,7 +73,7 @@ var rules = []rule{
 	},
 	{
 		folder: "cluster", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "config"},
-		direct: []string{"k8s.io/client-go", "k8s.io/apiserver", "k8s.io/component-base", "github.com/vishvananda/netlink", "github.com/fsnotify/fsnotify", "go.etcd.io/..."},
+		direct: []string{"k8s.io/client-go", "k8s.io/apiserver", "k8s.io/component-base", "github.com/vishvananda/netlink", "github.com/fsnotify/fsnotify", "go.etcd.io/...", "sigs.k8s.io/controller-runtime"},
 	},
 	{
 		folder: "cmd/coracle", own: []string{"apis", "apiserver", "controllers", "scheduler", "nodeagent", "cluster", "config"},
