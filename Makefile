@@ -28,6 +28,7 @@ build: deps helpers ## Build bin/coracle
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/coracle ./cmd/coracle
 	$(GO) build -o bin/mkimage ./hack/mkimage
 	@ln -sf coracle bin/kubectl
+	@ln -sf coracle bin/kubectl-rolling_update
 
 .PHONY: up
 up: build ## Start a cluster of one node on this machine

@@ -1,6 +1,7 @@
 // Command coracle is a whole Kubernetes: every part of it, and the commands to run it.
 //
-// Under the name kubectl it is kubectl, and under kube-apiserver and etcd what envtest needs.
+// Under the name kubectl it is kubectl, under kubectl-rolling_update that plugin of kubectl, and under
+// kube-apiserver and etcd what envtest needs.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/cluster"
+	"coracle.dev/coracle/cmd/coracle/rollingupdate"
 )
 
 func main() {
@@ -41,6 +43,10 @@ func main() {
 func run(ctx context.Context, name string, args []string) error {
 	if program := cluster.EnvtestProgram(name); program != nil {
 		return program(ctx, args)
+	}
+	if name == rollingupdate.Name {
+		quiet()
+		return rollingupdate.Command().ExecuteContext(ctx)
 	}
 	return newCommand().ExecuteContext(ctx)
 }
