@@ -42,8 +42,8 @@ func gone[T any](t *testing.T, name string, get func(context.Context, string, me
 	})
 }
 
-// pods waits until there are as many pods, none of which is being deleted.
-func (e *env) pods(t *testing.T, ns string, count int) []corev1.Pod {
+// settledPods waits until there are as many pods, none of which is being deleted.
+func (e *env) settledPods(t *testing.T, ns string, count int) []corev1.Pod {
 	t.Helper()
 	var list *corev1.PodList
 	eventually(t, fmt.Sprintf("there are %d pods", count), func(ctx context.Context) (err error) {
@@ -66,8 +66,8 @@ func (e *env) pods(t *testing.T, ns string, count int) []corev1.Pod {
 // deployed makes a Deployment and waits for its pods; it returns the name of its ReplicaSet.
 func (e *env) deployed(t *testing.T, ns string) (set string) {
 	t.Helper()
-	must(e.AppsV1().Deployments(ns).Create(t.Context(), deployment("web", 2), metav1.CreateOptions{}))(t)
-	return e.pods(t, ns, 2)[0].OwnerReferences[0].Name
+	must(e.AppsV1().Deployments(ns).Create(t.Context(), simpleDeployment("web", 2), metav1.CreateOptions{}))(t)
+	return e.settledPods(t, ns, 2)[0].OwnerReferences[0].Name
 }
 
 func (e *env) collectDeployment(t *testing.T) {
@@ -75,7 +75,7 @@ func (e *env) collectDeployment(t *testing.T) {
 	set := e.deployed(t, ns)
 	must(0, e.AppsV1().Deployments(ns).Delete(t.Context(), "web", propagation(metav1.DeletePropagationBackground)))(t)
 	gone(t, set, e.AppsV1().ReplicaSets(ns).Get)
-	e.pods(t, ns, 0)
+	e.settledPods(t, ns, 0)
 }
 
 func (e *env) orphanDeployment(t *testing.T) {
@@ -87,7 +87,7 @@ func (e *env) orphanDeployment(t *testing.T) {
 	if len(rs.OwnerReferences) != 0 || rs.DeletionTimestamp != nil {
 		t.Errorf("the replica set is owned by %v, deleted at %v", rs.OwnerReferences, rs.DeletionTimestamp)
 	}
-	for _, p := range e.pods(t, ns, 2) {
+	for _, p := range e.settledPods(t, ns, 2) {
 		if len(p.OwnerReferences) != 1 {
 			t.Errorf("pod %s is owned by %v", p.Name, p.OwnerReferences)
 		}
@@ -102,7 +102,7 @@ func (e *env) controlled(t *testing.T, ns, name string, count int32) *corev1.Rep
 	rc.Spec.Template = &corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: rc.Spec.Selector}, Spec: pod("p").Spec}
 	rc = must(e.CoreV1().ReplicationControllers(ns).Create(t.Context(), rc, metav1.CreateOptions{}))(t)
 	if count > 0 {
-		e.pods(t, ns, int(count))
+		e.settledPods(t, ns, int(count))
 	}
 	return rc
 }
@@ -111,7 +111,7 @@ func (e *env) collectController(t *testing.T) {
 	ns := e.settled(t)
 	e.controlled(t, ns, "web", 2)
 	must(0, e.CoreV1().ReplicationControllers(ns).Delete(t.Context(), "web", propagation(metav1.DeletePropagationBackground)))(t)
-	e.pods(t, ns, 0)
+	e.settledPods(t, ns, 0)
 }
 
 func (e *env) collectForeground(t *testing.T) {
@@ -129,7 +129,7 @@ func (e *env) orphanController(t *testing.T) {
 	e.controlled(t, ns, "web", replicas)
 	must(0, e.CoreV1().ReplicationControllers(ns).Delete(t.Context(), "web", propagation(metav1.DeletePropagationOrphan)))(t)
 	gone(t, "web", e.CoreV1().ReplicationControllers(ns).Get)
-	for _, p := range e.pods(t, ns, replicas) {
+	for _, p := range e.settledPods(t, ns, replicas) {
 		if len(p.OwnerReferences) != 0 {
 			t.Errorf("pod %s is owned by %v", p.Name, p.OwnerReferences)
 		}
@@ -156,7 +156,7 @@ func (e *env) collectCycle(t *testing.T) {
 	e.own(t, ns, "pod2", "Pod", made[0])
 	e.own(t, ns, "pod3", "Pod", made[1])
 	must(0, e.CoreV1().Pods(ns).Delete(t.Context(), "pod1", metav1.DeleteOptions{}))(t)
-	e.pods(t, ns, 0)
+	e.settledPods(t, ns, 0)
 }
 
 func (e *env) collectShared(t *testing.T) {
@@ -164,13 +164,13 @@ func (e *env) collectShared(t *testing.T) {
 	e.controlled(t, ns, "first", replicas)
 	second := e.controlled(t, ns, "second", 0)
 	shared := map[string]bool{}
-	for _, p := range e.pods(t, ns, replicas)[:replicas/2] {
+	for _, p := range e.settledPods(t, ns, replicas)[:replicas/2] {
 		e.own(t, ns, p.Name, "ReplicationController", second)
 		shared[p.Name] = true
 	}
 	must(0, e.CoreV1().ReplicationControllers(ns).Delete(t.Context(), "first", propagation(metav1.DeletePropagationForeground)))(t)
 	gone(t, "first", e.CoreV1().ReplicationControllers(ns).Get)
-	for _, p := range e.pods(t, ns, replicas/2) {
+	for _, p := range e.settledPods(t, ns, replicas/2) {
 		if !shared[p.Name] || len(p.OwnerReferences) != 1 || p.OwnerReferences[0].UID != second.UID {
 			t.Errorf("pod %s is there, owned by %v", p.Name, p.OwnerReferences)
 		}

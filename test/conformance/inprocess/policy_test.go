@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// deployment is a Deployment with a number of replicas.
-func deployment(name string, replicas int32) *appsv1.Deployment {
+// simpleDeployment is a Deployment with a number of replicas.
+func simpleDeployment(name string, replicas int32) *appsv1.Deployment {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	d.Spec.Replicas = &replicas
 	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}}
@@ -59,7 +59,7 @@ func (e *env) policy(t *testing.T, kind, ns, spec, binding string) {
 }
 
 func (e *env) deploy(ctx context.Context, ns string, replicas int32) (*appsv1.Deployment, error) {
-	return e.AppsV1().Deployments(ns).Create(ctx, deployment("dry", replicas), dry)
+	return e.AppsV1().Deployments(ns).Create(ctx, simpleDeployment("dry", replicas), dry)
 }
 
 func (e *env) validateDeployment(t *testing.T) {

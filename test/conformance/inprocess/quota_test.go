@@ -202,7 +202,7 @@ func (e *env) quotaService(t *testing.T) {
 func (e *env) quotaReplicaSet(t *testing.T) {
 	ns := e.settled(t)
 	e.quota(t, ns, "q", amounts("count/replicasets.apps", "1"))
-	d := deployment("web", 0)
+	d := simpleDeployment("web", 0)
 	rs := &appsv1.ReplicaSet{ObjectMeta: d.ObjectMeta, Spec: appsv1.ReplicaSetSpec{Replicas: new(int32(0)), Selector: d.Spec.Selector, Template: d.Spec.Template}}
 	must(e.AppsV1().ReplicaSets(ns).Create(t.Context(), rs, metav1.CreateOptions{}))(t)
 	e.uses(t, ns, "q", "count/replicasets.apps", "1")
