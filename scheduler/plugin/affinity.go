@@ -124,20 +124,24 @@ func filterAffinity(c *snapshot.Cluster, p *snapshot.Pod) (framework.FilterFunc,
 func refusedBy(c *snapshot.Cluster, p *snapshot.Pod) byDomain {
 	out := byDomain{}
 	namespace := c.NamespaceLabels(p.Namespace)
-	for _, n := range c.Affine() {
-		if n.Node == nil {
-			continue
-		}
-		for _, other := range n.WithAffinity() {
-			for i := range other.RequiredAntiAffinity {
-				term := &other.RequiredAntiAffinity[i]
-				if value, has := n.Labels[term.TopologyKey]; has && term.Matches(p, namespace) {
-					out.add(term.TopologyKey, value, 1)
-				}
-			}
+	for _, w := range c.Wishes() {
+		if w.Kind == snapshot.RequiredAway && w.Term.Matches(p, namespace) {
+			out.addWish(w, 1)
 		}
 	}
 	return out
+}
+
+// addWish adds, for each pod that has a wish, an amount to the domain that the pod is in.
+func (b byDomain) addWish(w *snapshot.Wish, amount int64) {
+	for n, pods := range w.ByNode {
+		if n.Node == nil {
+			continue
+		}
+		if value, has := n.Labels[w.Term.TopologyKey]; has {
+			b.add(w.Term.TopologyKey, value, amount*int64(pods))
+		}
+	}
 }
 
 // nearness judges the required affinity. Only pods that all terms select count. The first of a group of pods that want
@@ -204,25 +208,17 @@ func scoreAffinity(c *snapshot.Cluster, p *snapshot.Pod, nodes []*snapshot.Node,
 // addWishes adds what pods that run wish of a new one.
 func addWishes(weights byDomain, c *snapshot.Cluster, p *snapshot.Pod, hardWeight int64) {
 	namespace := c.NamespaceLabels(p.Namespace)
-	for _, n := range c.Affine() {
-		if n.Node == nil {
+	for _, w := range c.Wishes() {
+		if w.Kind == snapshot.RequiredAway || !w.Term.Matches(p, namespace) {
 			continue
 		}
-		add := func(term *snapshot.Term, weight int64) {
-			if value, has := n.Labels[term.TopologyKey]; has && term.Matches(p, namespace) {
-				weights.add(term.TopologyKey, value, weight)
-			}
-		}
-		for _, other := range n.WithAffinity() {
-			for i := range other.RequiredAffinity {
-				add(&other.RequiredAffinity[i], hardWeight)
-			}
-			for i := range other.PreferredAffinity {
-				add(&other.PreferredAffinity[i], other.PreferredAffinity[i].Weight)
-			}
-			for i := range other.PreferredAntiAffinity {
-				add(&other.PreferredAntiAffinity[i], -other.PreferredAntiAffinity[i].Weight)
-			}
+		switch w.Kind {
+		case snapshot.RequiredNear:
+			weights.addWish(w, hardWeight)
+		case snapshot.PreferredNear:
+			weights.addWish(w, w.Term.Weight)
+		case snapshot.PreferredAway:
+			weights.addWish(w, -w.Term.Weight)
 		}
 	}
 }

@@ -16,8 +16,8 @@ type Cluster struct {
 	pods  map[types.UID]*placement
 
 	counters   counters
-	affine     map[string]*Node // nodes with pods that have affinity terms
-	imageNodes map[string]int   // number of nodes that have an image, by name
+	wishes     map[string]*Wish
+	imageNodes map[string]int // number of nodes that have an image, by name
 	namespaces map[string]labels.Set
 	owners     owners
 	volumes    volumes
@@ -40,7 +40,7 @@ type nomination struct {
 // NewCluster is a cluster of nothing.
 func NewCluster() *Cluster {
 	return &Cluster{
-		nodes: map[string]*Node{}, pods: map[types.UID]*placement{}, affine: map[string]*Node{},
+		nodes: map[string]*Node{}, pods: map[types.UID]*placement{}, wishes: map[string]*Wish{},
 		imageNodes: map[string]int{}, namespaces: map[string]labels.Set{}, owners: newOwners(), volumes: newVolumes(), devices: newDevices(),
 		counters: counters{byKey: map[string]*Counter{}}, nominated: map[types.UID]nomination{},
 	}
@@ -127,11 +127,9 @@ func (c *Cluster) place(p *Pod, node string, assumed bool) {
 	c.RemovePod(p.UID)
 	n := c.node(node)
 	n.add(p)
-	if len(n.affinity) > 0 {
-		c.affine[n.Name] = n
-	}
 	c.counters.count(p, n, 1)
 	c.countClaims(p, 1)
+	c.countWishes(p, n, 1)
 	c.pods[p.UID] = &placement{pod: p, node: n, assumed: assumed}
 }
 
@@ -152,17 +150,12 @@ func (c *Cluster) RemovePod(uid types.UID) *Node {
 	}
 	delete(c.pods, uid)
 	at.node.remove(at.pod)
-	if len(at.node.affinity) == 0 {
-		delete(c.affine, at.node.Name)
-	}
 	c.counters.count(at.pod, at.node, -1)
 	c.countClaims(at.pod, -1)
+	c.countWishes(at.pod, at.node, -1)
 	c.dropIfEmpty(at.node)
 	return at.node
 }
-
-// Affine are the nodes that hold pods with affinity terms of their own, in no order.
-func (c *Cluster) Affine() map[string]*Node { return c.affine }
 
 // SetNamespace tells of a namespace's labels, and whether they are news.
 func (c *Cluster) SetNamespace(name string, l labels.Set) (changed bool) {

@@ -74,9 +74,13 @@ func describe(c *Cluster, s labels.Selector) map[string]string {
 		for _, p := range n.SortedPods() {
 			pods = append(pods, p.Name)
 		}
-		_, affine := c.Affine()[name]
-		out[name] = fmt.Sprintf("known=%v cpu=%d y=%d pods=%v ports=%v affine=%v/%d count=%d",
-			n.Node != nil, n.Requested.MilliCPU, n.Requested.Scalar["x.io/y"], pods, n.ports, affine, len(n.affinity), counter.ByNode[n])
+		out[name] = fmt.Sprintf("known=%v cpu=%d y=%d pods=%v ports=%v count=%d",
+			n.Node != nil, n.Requested.MilliCPU, n.Requested.Scalar["x.io/y"], pods, n.ports, counter.ByNode[n])
+	}
+	for key, w := range c.Wishes() {
+		for n, pods := range w.ByNode {
+			out[key+" on "+n.Name] = fmt.Sprint(pods)
+		}
 	}
 	return out
 }

@@ -19,13 +19,12 @@ type Node struct {
 	ForScore        Resources // sum of the pods' ForScore
 	Pods            map[types.UID]*Pod
 
-	ports    map[HostPort]int // how many pods claim it: more than one only if somebody else bound them
-	affinity map[types.UID]*Pod
-	images   map[string]int64 // size by name
+	ports  map[HostPort]int // how many pods claim it: more than one only if somebody else bound them
+	images map[string]int64 // size by name
 }
 
 func newNode(name string) *Node {
-	return &Node{Name: name, Pods: map[types.UID]*Pod{}, ports: map[HostPort]int{}, affinity: map[types.UID]*Pod{}}
+	return &Node{Name: name, Pods: map[types.UID]*Pod{}, ports: map[HostPort]int{}}
 }
 
 func (n *Node) setObject(o *corev1.Node) {
@@ -42,9 +41,6 @@ func (n *Node) setObject(o *corev1.Node) {
 
 func (n *Node) add(p *Pod) {
 	n.Pods[p.UID] = p
-	if p.HasAffinity() {
-		n.affinity[p.UID] = p
-	}
 	n.Requested.Add(p.Requests, 1)
 	n.ForScore.Add(p.ForScore, 1)
 	for _, port := range p.Ports {
@@ -54,7 +50,6 @@ func (n *Node) add(p *Pod) {
 
 func (n *Node) remove(p *Pod) {
 	delete(n.Pods, p.UID)
-	delete(n.affinity, p.UID)
 	n.Requested.Add(p.Requests, -1)
 	n.ForScore.Add(p.ForScore, -1)
 	for _, port := range p.Ports {
@@ -89,7 +84,7 @@ func (n *Node) Without(pods ...*Pod) *Node {
 func (n *Node) clone() *Node {
 	c := *n
 	c.Requested, c.ForScore = n.Requested.clone(), n.ForScore.clone()
-	c.Pods, c.ports, c.affinity = maps.Clone(n.Pods), maps.Clone(n.ports), maps.Clone(n.affinity)
+	c.Pods, c.ports = maps.Clone(n.Pods), maps.Clone(n.ports)
 	return &c
 }
 
@@ -108,9 +103,6 @@ func (n *Node) PortTaken(p HostPort) bool {
 
 // ImageSize is the size of an image that the node has, by any of its names, or 0.
 func (n *Node) ImageSize(name string) int64 { return n.images[name] }
-
-// WithAffinity are the node's pods that have a say in where others go, in no order.
-func (n *Node) WithAffinity() map[types.UID]*Pod { return n.affinity }
 
 // SortedPods are the pods by name, where an order must not depend on chance.
 func (n *Node) SortedPods() []*Pod {

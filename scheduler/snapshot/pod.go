@@ -61,11 +61,6 @@ func NewPod(p *corev1.Pod) *Pod {
 	return pod
 }
 
-// HasAffinity tells whether the pod has a say in where other pods go.
-func (p *Pod) HasAffinity() bool {
-	return len(p.RequiredAffinity)+len(p.RequiredAntiAffinity)+len(p.PreferredAffinity)+len(p.PreferredAntiAffinity) > 0
-}
-
 func claims(p *corev1.Pod) []string {
 	var out []string
 	for i := range p.Spec.Volumes {

@@ -42,3 +42,21 @@ func BenchmarkDeployment(b *testing.B) {
 		w.Stop()
 	}
 }
+
+// BenchmarkScheduling places pods of each kind on 5,000 simulated nodes.
+func BenchmarkScheduling(b *testing.B) {
+	cs := kubernetes.NewForConfigOrDie(clustertest.Start(b, clustertest.WithNodes(schedulingNodes)))
+	s := &stage{cs: cs}
+	for _, w := range workloads {
+		b.Run(w.name, func(b *testing.B) {
+			for i := range b.N {
+				name := fmt.Sprintf("%s-%d", w.name, i)
+				took, err := s.place(b.Context(), name, schedulingPods, func(p *corev1.Pod) { w.change(&p.Spec, &metav1.LabelSelector{MatchLabels: p.Labels}) })
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(schedulingPods/took.Seconds(), "pods/s")
+			}
+		})
+	}
+}
