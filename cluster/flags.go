@@ -36,7 +36,7 @@ func (o *controllerOptions) addFlags(fs *pflag.FlagSet) {
 		o.LoadBalancerPools = append(o.LoadBalancerPools, p)
 		return err
 	})
-	fs.StringVar(&o.RecyclerImage, "pv-recycler-image", o.RecyclerImage, "Image of the pods that empty volumes whose reclaim policy is Recycle; it needs a shell (default busybox:stable)")
+	fs.StringVar(&o.RecyclerImage, "pv-recycler-image", o.RecyclerImage, "Image of the pods that empty volumes whose reclaim policy is Recycle; it needs a shell (default busybox)")
 	fs.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "Address that serves metrics (default: none)")
 	fs.StringVar(&o.HealthAddress, "health-probe-bind-address", o.HealthAddress, "Address that serves /healthz and /readyz (default: none)")
 }

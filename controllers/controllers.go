@@ -25,6 +25,7 @@ import (
 	"coracle.dev/coracle/controllers/replicationcontroller"
 	"coracle.dev/coracle/controllers/rootca"
 	"coracle.dev/coracle/controllers/serviceaccount"
+	"coracle.dev/coracle/controllers/servicecidr"
 	"coracle.dev/coracle/controllers/statefulset"
 	"coracle.dev/coracle/controllers/tainteviction"
 	"coracle.dev/coracle/controllers/ttlafterfinished"
@@ -37,7 +38,7 @@ type entry struct {
 	add  func(ctrl.Manager, Options) error
 }
 
-// entries lists every controller there is; those of volumes are in
+// entries lists every controller there is; those of volumes and devices are in
 // storage.go, those of certificates and tokens in identity.go. The names are upstream's, where upstream has the controller.
 func entries() []entry {
 	return slices.Concat(storageEntries(), identityEntries(), []entry{
@@ -65,6 +66,7 @@ func entries() []entry {
 		{"taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return tainteviction.New(m).SetupWithManager(m) }},
 		{"node-ipam-controller", addNodeIPAM},
 		{"service-lb-controller", addLoadBalancer},
+		{"service-cidr-controller", func(m ctrl.Manager, _ Options) error { return servicecidr.New(m).SetupWithManager(m) }},
 		{"clusterrole-aggregation-controller", func(m ctrl.Manager, _ Options) error { return clusterroleaggregation.New(m).SetupWithManager(m) }},
 	})
 }

@@ -8,12 +8,13 @@ import (
 	"coracle.dev/coracle/controllers/localpath"
 	"coracle.dev/coracle/controllers/pvcprotection"
 	"coracle.dev/coracle/controllers/pvprotection"
+	"coracle.dev/coracle/controllers/resourceclaim"
 	"coracle.dev/coracle/controllers/resourcequota"
 	"coracle.dev/coracle/controllers/vacprotection"
 	"coracle.dev/coracle/controllers/volumebinding"
 )
 
-// storageEntries are the controllers of volumes and quotas.
+// storageEntries are the controllers of volumes, devices and quotas.
 func storageEntries() []entry {
 	return []entry{
 		{"persistentvolume-binder-controller", addVolumeBinding},
@@ -23,6 +24,7 @@ func storageEntries() []entry {
 		{"persistentvolume-protection-controller", func(m ctrl.Manager, _ Options) error { return pvprotection.New(m).SetupWithManager(m) }},
 		{"volumeattributesclass-protection-controller", func(m ctrl.Manager, _ Options) error { return vacprotection.New(m).SetupWithManager(m) }},
 		{"ephemeral-volume-controller", func(m ctrl.Manager, _ Options) error { return ephemeralvolume.New(m).SetupWithManager(m) }},
+		{"resourceclaim-controller", func(m ctrl.Manager, _ Options) error { return resourceclaim.New(m).SetupWithManager(m) }},
 		{"resourcequota-controller", func(m ctrl.Manager, _ Options) error { return resourcequota.New(m).SetupWithManager(m) }},
 	}
 }

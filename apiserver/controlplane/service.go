@@ -51,7 +51,7 @@ func (k *Keeper) keepRange(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err == nil && !meta.IsStatusConditionTrue(current.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
+	if err == nil && current.DeletionTimestamp == nil && !meta.IsStatusConditionTrue(current.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
 		current = current.DeepCopy()
 		meta.SetStatusCondition(&current.Status.Conditions, metav1.Condition{
 			Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue,

@@ -15,7 +15,7 @@ import (
 )
 
 // DefaultRecyclerImage is the image of the pods that empty volumes.
-const DefaultRecyclerImage = "busybox:stable"
+const DefaultRecyclerImage = "busybox"
 
 const (
 	recyclerPrefix    = "recycler-for-"
