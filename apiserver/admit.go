@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -20,7 +19,7 @@ import (
 )
 
 // admit decides what may be written. Plugins look at requests of all three servers.
-func (c *chain) admit(ctx context.Context) error {
+func (c *chain) admit() error {
 	if c.Admission != nil {
 		return nil
 	}
@@ -47,7 +46,8 @@ func (c *chain) admit(ctx context.Context) error {
 		Schemas:    &resolver.ClientDiscoveryResolver{Discovery: served},
 		Services:   c.resolver,
 		Webhooks:   webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, c.Loopback, tracing.NewNoopTracerProvider()),
-		Drained:    ctx.Done(),
+		Audiences:  c.options.Authentication.APIAudiences,
+		Drained:    c.drained,
 	})
 	if err != nil {
 		return err

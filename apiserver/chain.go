@@ -48,7 +48,9 @@ type chain struct {
 	discovery aggregated.ResourceManager
 	resolver  *extension.Resolver
 	operation *operation
-	metrics   *metricsapi.API
+	// drained is closed when the last request has been answered.
+	drained chan struct{}
+	metrics *metricsapi.API
 	// allocate is the post-start hook of service allocation.
 	allocate genericapiserver.PostStartHookFunc
 }
@@ -67,6 +69,7 @@ func (c CompletedConfig) newChain(backend *storage.Backend, listener net.Listene
 		discovery: aggregated.NewResourceManager("apis"),
 		resolver:  extension.NewResolver(c.Informers, self),
 		operation: operation,
+		drained:   make(chan struct{}),
 	}, nil
 }
 

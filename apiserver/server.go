@@ -31,6 +31,7 @@ type Server struct {
 	operation *operation
 	run       func(context.Context) error
 	ready     chan struct{}
+	drained   chan<- struct{} // closed when the last request has been answered
 
 	stores    []genericrest.StorageWithReadiness
 	informers []informerFactory
@@ -68,7 +69,8 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := chain.admit(ctx); err != nil {
+	undo = append(undo, func() { close(chain.drained) })
+	if err := chain.admit(); err != nil {
 		return nil, err
 	}
 	extensions, err := chain.extensions()
@@ -94,7 +96,7 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	return &Server{
 		config: c, backend: backend, listen: listener,
 		handler: aggregator.GenericAPIServer.Handler, builtin: builtin.UnprotectedHandler(), run: prepared.Run,
-		operation: chain.operation,
+		operation: chain.operation, drained: chain.drained,
 		ready:     make(chan struct{}),
 		stores:    readiness(storages),
 		informers: []informerFactory{c.Informers, extensions.Informers, aggregator.APIRegistrationInformers},
@@ -126,6 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { s.awaitReady(watched) })
 	err := s.run(ctx)
 	s.config.Transport.Stop()
+	close(s.drained)
 	stop()
 	wg.Wait()
 	s.operation.close(ctx)
