@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"coracle.dev/coracle/apiserver/extension"
 	"coracle.dev/coracle/apiserver/storage"
 )
 
@@ -77,7 +78,7 @@ func (c CompletedConfig) New(ctx context.Context) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	builtin, storages, err := chain.builtin(extensions.GenericAPIServer)
+	builtin, storages, err := chain.builtin(extension.AwaitCaches(extensions.GenericAPIServer))
 	if err != nil {
 		return nil, err
 	}
