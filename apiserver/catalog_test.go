@@ -176,6 +176,7 @@ func TestEveryResource(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			client := s.client(t, c)
 			created := s.testCreate(t, client)
+			s.testDryRun(t, client, created)
 			s.testUpdate(t, client, created)
 			s.testPatches(t, client, created)
 			s.testTable(t, config, created)

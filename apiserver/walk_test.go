@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
@@ -321,6 +322,47 @@ func (s *sample) delete(t *testing.T, config *rest.Config, name, media string) {
 	status, answer := call(t, config, http.MethodDelete, s.path()+"/"+name+"?propagationPolicy=Background", "", media, nil)
 	if status != http.StatusOK && status != http.StatusAccepted {
 		t.Errorf("deleting: status %d: %s", status, answer)
+	}
+}
+
+// testDryRun does all that changes objects dry, and sees nothing changed.
+func (s *sample) testDryRun(t *testing.T, client dynamic.ResourceInterface, created *unstructured.Unstructured) {
+	t.Helper()
+	dry, name := []string{metav1.DryRunAll}, created.GetName()
+	patched, err := client.Patch(t.Context(), name, types.MergePatchType, s.encode(t, s.Change), metav1.PatchOptions{DryRun: dry})
+	if err != nil {
+		t.Fatalf("patching dry: %v", err)
+	}
+	if cmp.Equal(patched.Object, created.Object) {
+		t.Error("a dry patch does not show what would be")
+	}
+	if _, err := client.Update(t.Context(), created, metav1.UpdateOptions{DryRun: dry}); err != nil {
+		t.Errorf("updating dry: %v", err)
+	}
+	if s.d.HasStatus && s.Status != nil {
+		if _, err := client.Patch(t.Context(), name, types.MergePatchType, s.encode(t, s.Status), metav1.PatchOptions{DryRun: dry}, "status"); err != nil {
+			t.Errorf("patching status dry: %v", err)
+		}
+	}
+	if s.d.Scale != nil {
+		if _, err := client.Patch(t.Context(), name, types.MergePatchType, []byte(`{"spec":{"replicas":9}}`), metav1.PatchOptions{DryRun: dry}, "scale"); err != nil {
+			t.Errorf("scaling dry: %v", err)
+		}
+	}
+	if err := client.Delete(t.Context(), name, metav1.DeleteOptions{DryRun: dry}); err != nil {
+		t.Errorf("deleting dry: %v", err)
+	}
+	if s.d.Kind != "Namespace" {
+		if err := client.DeleteCollection(t.Context(), metav1.DeleteOptions{DryRun: dry}, metav1.ListOptions{LabelSelector: "test=catalog"}); err != nil {
+			t.Errorf("deleting all dry: %v", err)
+		}
+	}
+	got, err := client.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatalf("after dry runs: %v", err)
+	}
+	if diff := cmp.Diff(created.Object, got.Object); diff != "" {
+		t.Errorf("dry runs changed it:\n%s", diff)
 	}
 }
 

@@ -103,7 +103,7 @@ func portName(s *corev1.Service, port string) (string, error) {
 func (p *Proxy) endpoints(ctx context.Context, s *corev1.Service) ([]*discoveryv1.EndpointSlice, error) {
 	ctx = request.WithNamespace(as(ctx, discoveryv1.GroupName, "endpointslices"), s.Namespace)
 	obj, err := p.slices.List(ctx, &internalversion.ListOptions{
-		LabelSelector: labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: s.Name}), ResourceVersion: "0",
+		LabelSelector: labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: s.Name}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing endpoints of service %s: %w", s.Name, err)
