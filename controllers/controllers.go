@@ -61,7 +61,7 @@ func entries() []entry {
 		{"garbage-collector-controller", func(m ctrl.Manager, _ Options) error { return setUp(garbagecollector.New, m) }},
 		{"pod-garbage-collector-controller", func(m ctrl.Manager, _ Options) error { return podgc.New(m).SetupWithManager(m) }},
 		{"node-lifecycle-controller", func(m ctrl.Manager, o Options) error {
-			return nodelifecycle.New(m, o.NodeMonitorGracePeriod).SetupWithManager(m)
+			return nodelifecycle.New(m, o.NodeMonitorGracePeriod, o.NodeEviction).SetupWithManager(m)
 		}},
 		{"taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return tainteviction.New(m).SetupWithManager(m) }},
 		{"node-ipam-controller", addNodeIPAM},

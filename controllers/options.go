@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"coracle.dev/coracle/controllers/nodelifecycle"
 )
 
 // Options say which controllers run, and how.
@@ -30,6 +32,8 @@ type Options struct {
 	// NodeMonitorGracePeriod is how long a node may be silent before it counts
 	// as unreachable. Default 50 seconds.
 	NodeMonitorGracePeriod time.Duration
+	// NodeEviction is how fast pods are evicted from nodes that are gone. The zero value is Kubernetes' default.
+	NodeEviction nodelifecycle.Rates
 
 	// ClusterCIDR is the range of pod addresses that is divided among the
 	// nodes, in ranges of length NodeCIDRMaskSize (default 24, for IPv6 64).

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +16,7 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/endpointslice"
 	"k8s.io/endpointslice/topologycache"
 	endpointsliceutil "k8s.io/endpointslice/util"
@@ -21,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -45,6 +49,7 @@ type Reconciler struct {
 	triggers *endpointsliceutil.TriggerTimeTracker
 	topology *topologycache.TopologyCache
 	pace     *pace.Limiter
+	placed   sync.Once // the library knows the nodes
 }
 
 // New makes the reconciler with the manager's client and connection.
@@ -75,7 +80,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("endpointslice-controller").
 		For(&corev1.Service{}).
 		Watches(&corev1.Pod{}, service.PodHandler{Reader: r.client}).
-		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.ofNode), builder.WithPredicates(placed)).
+		Watches(&corev1.Node{}, r.nodes(), builder.WithPredicates(placed)).
 		Watches(&discoveryv1.EndpointSlice{}, slice.Handler{Manager: managerName, Tracker: r.tracker}).
 		WithOptions(outcome.Options(5)).
 		Complete(r)
@@ -86,6 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if wait := r.pace.Wait(req.NamespacedName); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	r.placed.Do(func() { r.overthrown(ctx) })
 	svc := &corev1.Service{}
 	err := r.client.Get(ctx, req.NamespacedName, svc)
 	if apierrors.IsNotFound(err) {
@@ -151,9 +157,38 @@ func alive(slices []*discoveryv1.EndpointSlice) []*discoveryv1.EndpointSlice {
 	return out
 }
 
-// ofNode tells the library where the nodes are, and names the services whose
+// queue holds the services that are to be reconciled.
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// gather is how long changes of nodes are gathered, since all nodes are looked at for them: a cluster that gets a
+// thousand nodes looks at them a few times rather than a thousand.
+const gather = 200 * time.Millisecond
+
+// nodes looks at all nodes soon after one has changed.
+func (r *Reconciler) nodes() handler.EventHandler {
+	var pending atomic.Bool
+	soon := func(ctx context.Context, q queue) {
+		if !pending.CompareAndSwap(false, true) {
+			return
+		}
+		ctx = context.WithoutCancel(ctx)
+		time.AfterFunc(gather, func() {
+			pending.Store(false)
+			for _, request := range r.overthrown(ctx) {
+				q.Add(request)
+			}
+		})
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, _ event.CreateEvent, q queue) { soon(ctx, q) },
+		UpdateFunc: func(ctx context.Context, _ event.UpdateEvent, q queue) { soon(ctx, q) },
+		DeleteFunc: func(ctx context.Context, _ event.DeleteEvent, q queue) { soon(ctx, q) },
+	}
+}
+
+// overthrown tells the library where the nodes are, and names the services whose
 // hints that overthrows.
-func (r *Reconciler) ofNode(ctx context.Context, _ client.Object) []reconcile.Request {
+func (r *Reconciler) overthrown(ctx context.Context) []reconcile.Request {
 	all, err := nodes{r.client}.List(labels.Everything())
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "Listing nodes")

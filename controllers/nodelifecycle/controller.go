@@ -37,18 +37,19 @@ type Reconciler struct {
 	client   client.Client
 	recorder record.EventRecorder
 	grace    time.Duration
+	rates    Rates
 	now      func() time.Time
 	health   *health
 }
 
 // New makes the reconciler with the manager's client. A grace period of 0 is
-// DefaultGracePeriod.
-func New(mgr ctrl.Manager, grace time.Duration) *Reconciler {
+// DefaultGracePeriod; the zero value of rates is Kubernetes' default.
+func New(mgr ctrl.Manager, grace time.Duration, rates Rates) *Reconciler {
 	if grace == 0 {
 		grace = DefaultGracePeriod
 	}
 	return &Reconciler{
-		client: mgr.GetClient(), grace: grace, now: time.Now, health: newHealth(time.Now),
+		client: mgr.GetClient(), grace: grace, rates: rates.complete(), now: time.Now, health: newHealth(time.Now),
 		recorder: mgr.GetEventRecorderFor("node-controller"), //nolint:staticcheck // events as Kubernetes has them, with a source
 	}
 }
@@ -66,6 +67,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("node-lifecycle-controller").
 		For(&corev1.Node{}, builder.WithPredicates(forget)).
+		Watches(&corev1.Node{}, r.places()).
 		Watches(&coordinationv1.Lease{}, r.leases()).
 		WithOptions(outcome.Options(5)).
 		Complete(r)
@@ -83,6 +85,21 @@ func (r *Reconciler) leases() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) { note(e.Object) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) { note(e.ObjectNew) },
+	}
+}
+
+// places takes note of nodes as they come, change and go.
+func (r *Reconciler) places() handler.EventHandler {
+	note := func(o client.Object) {
+		if n, is := o.(*corev1.Node); is {
+			r.health.count(n)
+		}
+	}
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) { note(e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) { note(e.ObjectNew) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) { r.health.uncount(e.Object.GetName()) },
 	}
 }
 
@@ -141,10 +158,7 @@ func (r *Reconciler) silence(ctx context.Context, n *corev1.Node) error {
 func (r *Reconciler) taint(ctx context.Context, n *corev1.Node) (held time.Duration, _ error) {
 	e := evict
 	if noExecute(n) != "" {
-		var err error
-		if e, held, err = r.turn(ctx, n); err != nil {
-			return 0, err
-		}
+		e, held = r.turn(n)
 	}
 	want, changed := taints(n, e, metav1.NewTime(r.now()))
 	if !changed {
@@ -161,23 +175,18 @@ func (r *Reconciler) taint(ctx context.Context, n *corev1.Node) (held time.Durat
 
 // turn tells what may be done about a node that is not ready, in view of the
 // others.
-func (r *Reconciler) turn(ctx context.Context, n *corev1.Node) (_ eviction, held time.Duration, _ error) {
-	var all corev1.NodeList
-	if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return hold, 0, fmt.Errorf("listing nodes: %w", err)
-	}
-	s := surveyOf(all.Items)
-	r.health.survey(s)
+func (r *Reconciler) turn(n *corev1.Node) (_ eviction, held time.Duration) {
+	s := r.health.survey()
 	switch {
 	case s.cutOff():
-		return spare, 0, nil
+		return spare, 0
 	case evicting(n):
-		return hold, 0, nil
+		return hold, 0
 	}
-	if due, wait := r.health.mayEvict(zoneOf(n), s.pace(zoneOf(n))); !due {
-		return hold, wait, nil
+	if due, wait := r.health.mayEvict(zoneOf(n), s.pace(zoneOf(n), r.rates)); !due {
+		return hold, wait
 	}
-	return evict, 0, nil
+	return evict, 0
 }
 
 // markPods marks the pods of a node that is not ready as not ready. It does so

@@ -20,6 +20,9 @@
 // then it is more likely that the controllers are cut off than that all nodes
 // are dead.
 //
+// The state of all zones is counted as nodes come, change and go, so that the cost of a node that is not ready does not
+// grow with the number of nodes.
+//
 // Different from Kubernetes: nodes are looked at when they change and when
 // their grace period ends, rather than all of them every five seconds; a zone
 // with more than 55 percent of its nodes gone, and more than 50 nodes, gets its

@@ -1,6 +1,7 @@
 package nodelifecycle
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -16,7 +17,15 @@ type health struct {
 	mu      sync.Mutex
 	nodes   map[string]*sign
 	evicted map[string]time.Time // by zone
+	places  map[string]place     // of all nodes there are
+	tally   survey               // of places
 	cutOff  bool
+}
+
+// place is what a node adds to the survey.
+type place struct {
+	zone  string
+	ready bool
 }
 
 // sign is the last sign of life of a node.
@@ -29,7 +38,7 @@ type sign struct {
 }
 
 func newHealth(now func() time.Time) *health {
-	return &health{now: now, nodes: map[string]*sign{}, evicted: map[string]time.Time{}}
+	return &health{now: now, nodes: map[string]*sign{}, evicted: map[string]time.Time{}, places: map[string]place{}, tally: surveyOf(nil)}
 }
 
 func (h *health) sign(node string) *sign {
@@ -75,17 +84,43 @@ func (h *health) forget(node string) {
 	delete(h.nodes, node)
 }
 
-// survey takes note of whether any node is ready. When the first one is again,
-// all others are given their grace anew.
-func (h *health) survey(s survey) {
+// count takes note of where a node is and whether it is ready, so that a survey need not look at all nodes.
+func (h *health) count(n *corev1.Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.take(n.Name)
+	p := place{zone: zoneOf(n), ready: status(n.Status.Conditions, corev1.NodeReady) == corev1.ConditionTrue}
+	h.places[n.Name] = p
+	h.tally.add(p.zone, p.ready, 1)
+}
+
+// uncount takes note that a node is gone.
+func (h *health) uncount(node string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.take(node)
+}
+
+func (h *health) take(node string) {
+	if p, counted := h.places[node]; counted {
+		h.tally.add(p.zone, p.ready, -1)
+		delete(h.places, node)
+	}
+}
+
+// survey is the state of all zones. When some node is ready again after none was, all others are given their grace
+// anew.
+func (h *health) survey() survey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := survey{ready: maps.Clone(h.tally.ready), gone: maps.Clone(h.tally.gone)}
 	if h.cutOff && !s.cutOff() {
 		for _, sign := range h.nodes {
 			sign.seen = h.now()
 		}
 	}
 	h.cutOff = s.cutOff()
+	return s
 }
 
 // mayEvict takes the zone's turn if it is due, or tells how long until it is.

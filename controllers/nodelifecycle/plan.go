@@ -1,6 +1,7 @@
 package nodelifecycle
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -158,13 +159,28 @@ func zoneOf(n *corev1.Node) string {
 	return n.Labels[corev1.LabelTopologyRegion] + "/" + n.Labels[corev1.LabelTopologyZone]
 }
 
-// Pace of evictions, as in Kubernetes.
-const (
-	pacePerZone   = 10 * time.Second  // between two nodes of a zone
-	paceDisrupted = 100 * time.Second // in a large zone most of which is gone
-	largeZone     = 50
-	disruptedOver = 0.55
-)
+// Rates bound evictions. Fields that are 0 are as in Kubernetes by default.
+type Rates struct {
+	// Eviction is of how many nodes of a zone a second pods are evicted. Default 0.1.
+	Eviction float64
+	// Secondary is the same for a large zone most of which is gone. Default 0.01.
+	Secondary float64
+	// LargeZone is the number of nodes above which a zone is large; of a smaller one most of which is gone no pods are
+	// evicted. Default 50.
+	LargeZone int
+	// Unhealthy is the share of a zone's nodes that are gone when most of it is. Default 0.55.
+	Unhealthy float64
+}
+
+func (r Rates) complete() Rates {
+	return Rates{
+		Eviction: cmp.Or(r.Eviction, 0.1), Secondary: cmp.Or(r.Secondary, 0.01),
+		LargeZone: cmp.Or(r.LargeZone, 50), Unhealthy: cmp.Or(r.Unhealthy, 0.55),
+	}
+}
+
+// between is the time between two nodes, of so many a second.
+func between(rate float64) time.Duration { return time.Duration(float64(time.Second) / rate) }
 
 // survey is the state of all zones.
 type survey struct {
@@ -174,13 +190,20 @@ type survey struct {
 func surveyOf(nodes []corev1.Node) survey {
 	s := survey{ready: map[string]int{}, gone: map[string]int{}}
 	for i := range nodes {
-		if status(nodes[i].Status.Conditions, corev1.NodeReady) == corev1.ConditionTrue {
-			s.ready[zoneOf(&nodes[i])]++
-		} else {
-			s.gone[zoneOf(&nodes[i])]++
-		}
+		s.add(zoneOf(&nodes[i]), status(nodes[i].Status.Conditions, corev1.NodeReady) == corev1.ConditionTrue, 1)
 	}
 	return s
+}
+
+// add counts nodes of a zone. A zone of none is not there.
+func (s survey) add(zone string, ready bool, count int) {
+	in := s.gone
+	if ready {
+		in = s.ready
+	}
+	if in[zone] += count; in[zone] == 0 {
+		delete(in, zone)
+	}
 }
 
 // cutOff tells that no node of any zone is ready.
@@ -188,13 +211,13 @@ func (s survey) cutOff() bool { return len(s.ready) == 0 && len(s.gone) > 0 }
 
 // pace is the least time between the evictions of two nodes of a zone. 0 is
 // that there are to be none.
-func (s survey) pace(zone string) time.Duration {
+func (s survey) pace(zone string, r Rates) time.Duration {
 	ready, gone := s.ready[zone], s.gone[zone]
 	switch {
-	case ready == 0 || gone <= 2 || float64(gone)/float64(ready+gone) < disruptedOver:
-		return pacePerZone
-	case ready+gone > largeZone:
-		return paceDisrupted
+	case ready == 0 || gone <= 2 || float64(gone)/float64(ready+gone) < r.Unhealthy:
+		return between(r.Eviction)
+	case ready+gone > r.LargeZone:
+		return between(r.Secondary)
 	default:
 		return 0
 	}

@@ -114,14 +114,14 @@ func TestSurvey(t *testing.T) {
 		cutOff      bool
 		pace        time.Duration
 	}{
-		{1, 0, false, pacePerZone}, {0, 1, true, pacePerZone}, {1, 2, false, pacePerZone},
-		{2, 3, false, 0}, {40, 60, false, paceDisrupted}, {60, 40, false, pacePerZone},
+		{1, 0, false, 10 * time.Second}, {0, 1, true, 10 * time.Second}, {1, 2, false, 10 * time.Second},
+		{2, 3, false, 0}, {40, 60, false, 100 * time.Second}, {60, 40, false, 10 * time.Second},
 	} {
 		s := zones(tc.ready, tc.gone)
 		if got := s.cutOff(); got != tc.cutOff {
 			t.Errorf("%d ready, %d gone: cut off is %v", tc.ready, tc.gone, got)
 		}
-		if got := s.pace("/"); got != tc.pace {
+		if got := s.pace("/", Rates{}.complete()); got != tc.pace {
 			t.Errorf("%d ready, %d gone: pace %v, want %v", tc.ready, tc.gone, got, tc.pace)
 		}
 	}
@@ -152,8 +152,14 @@ func TestHealth(t *testing.T) {
 	now = time.Unix(30, 0)
 	n.Status.Conditions[0].Status = corev1.ConditionUnknown
 	seen(20)
-	h.survey(survey{ready: map[string]int{}, gone: map[string]int{"/": 1}})
-	h.survey(survey{ready: map[string]int{"/": 1}})
+	h.count(n)
+	if s := h.survey(); !s.cutOff() {
+		t.Errorf("one node, and it is not ready: %+v", s)
+	}
+	h.count(node(corev1.ConditionTrue))
+	if s := h.survey(); s.cutOff() || s.ready["/"] != 1 || len(s.gone) != 0 {
+		t.Errorf("one node, and it is ready again: %+v", s)
+	}
 	seen(30)
 }
 
@@ -166,7 +172,7 @@ func TestPace(t *testing.T) {
 		zone string
 	}{{0, "a"}, {0, "a"}, {0, "b"}, {4, "a"}, {10, "a"}} {
 		now = time.Unix(step.at, 0)
-		due, wait := h.mayEvict(step.zone, pacePerZone)
+		due, wait := h.mayEvict(step.zone, 10*time.Second)
 		got = append(got, fmt.Sprintf("%d %s: %v %v", step.at, step.zone, due, wait))
 	}
 	want := []string{"0 a: true 0s", "0 a: false 10s", "0 b: true 0s", "4 a: false 6s", "10 a: true 0s"}
