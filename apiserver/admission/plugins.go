@@ -121,6 +121,8 @@ type Options struct {
 	// Services and Webhooks are how webhooks are reached.
 	Services webhook.ServiceResolver
 	Webhooks webhook.AuthenticationInfoResolverWrapper
+	// Audiences are those of tokens whose request names none.
+	Audiences []string
 	// Drained is closed when the server has answered its last request.
 	Drained <-chan struct{}
 }
@@ -167,7 +169,7 @@ func New(o Options) (admission.Interface, error) {
 	chain := admission.PluginInitializers{
 		initializer.New(o.Client, o.Dynamic, o.Informers, o.Authorizer, gates, compatibility.DefaultBuildEffectiveVersion(), o.Drained, o.RESTMapper),
 		webhookinit.NewPluginInitializer(o.Webhooks, o.Services),
-		policyInitializer{o.Schemas}, quotaInitializer{},
+		policyInitializer{o.Schemas}, quotaInitializer{}, audienceInitializer(o.Audiences),
 	}
 	out, err := plugins.NewFromPlugins(names, config, chain, admission.DecoratorFunc(admissionmetrics.WithControllerMetrics))
 	if err != nil {
@@ -187,5 +189,15 @@ func (i policyInitializer) Initialize(p admission.Interface) {
 	}
 	if w, ok := p.(initializer.WantsExcludedAdmissionResources); ok {
 		w.SetExcludedAdmissionResources(excluded)
+	}
+}
+
+// audienceInitializer tells plugins for whom tokens are whose request does not say.
+type audienceInitializer []string
+
+// Initialize implements admission.PluginInitializer.
+func (i audienceInitializer) Initialize(p admission.Interface) {
+	if w, ok := p.(interface{ SetAPIAudiences([]string) }); ok {
+		w.SetAPIAudiences(i)
 	}
 }

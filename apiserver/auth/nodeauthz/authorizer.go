@@ -25,6 +25,9 @@ const patience = 100 * time.Millisecond
 
 const userPrefix = "system:node:"
 
+// UserName is the user that the agent of a node is.
+func UserName(node string) string { return userPrefix + node }
+
 // NodeName is the node that the user is the agent of, if it is one.
 func NodeName(u user.Info) (name string, isNode bool) {
 	if u == nil || !strings.HasPrefix(u.GetName(), userPrefix) || !slices.Contains(u.GetGroups(), user.NodesGroup) {
