@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
+	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -52,6 +54,7 @@ func (c *chain) keeper() (*controlplane.Keeper, error) {
 	}
 	k := &controlplane.Keeper{
 		Client: c.Client, Address: c.Advertise, ServiceIP: c.ServiceIP, ServiceRange: c.ServiceRange, Port: c.port(), Trust: trust,
+		Identity: identity(c.serverID()),
 	}
 	if !c.backend.Embedded() {
 		if k.Leases, err = c.leases(); err != nil {
@@ -59,6 +62,14 @@ func (c *chain) keeper() (*controlplane.Keeper, error) {
 		}
 	}
 	return k, nil
+}
+
+func identity(id string) controlplane.Identity {
+	host, err := os.Hostname()
+	if err != nil { // its hash is the ID, which is empty then, too
+		host = ""
+	}
+	return controlplane.Identity{ID: id, Hostname: host, Instance: uuid.NewString()}
 }
 
 // leases makes the storage by which several API servers know of one another.

@@ -109,13 +109,16 @@ func (c CompletedConfig) storageOptions() storage.Options {
 	return storage.Options{
 		Encryption: storage.EncryptionOptions{
 			ConfigFile: c.options.Operation.EncryptionConfigFile, Reload: c.options.Operation.EncryptionReload,
-			ServerID: genericapiserver.NewConfig(c.Codecs).APIServerID,
+			ServerID: c.serverID(),
 		},
 		DataDir: o.DataDir, UnsafeNoFsync: o.UnsafeNoFsync, QuotaBytes: o.QuotaBytes,
 		Servers: o.Servers, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile,
 		Prefix: o.Prefix, CompactionInterval: o.CompactionInterval, NoWatchCache: !o.WatchCache,
 	}
 }
+
+// serverID is the same whenever this server starts on this host.
+func (c CompletedConfig) serverID() string { return genericapiserver.NewConfig(c.Codecs).APIServerID }
 
 // Run serves until ctx ends. Then it stops taking requests, lets those in flight end, and closes the
 // storage last.

@@ -1,12 +1,13 @@
 // Package controlplane keeps in the cluster what the API server itself needs there: the system
 // namespaces, the service default/kubernetes with the addresses of all API servers behind it, the
-// ServiceCIDR that tells of the range of service addresses, and the config map by which extension API
-// servers learn whom to trust.
+// ServiceCIDR that tells of the range of service addresses, the lease that names this server, and the
+// config map by which extension API servers learn whom to trust.
 //
 // It owns those objects, in this process and in others: several servers agree through leases in the
 // storage, so that the address of one that ended without notice is removed within LeaseTime.
 //
-// Differences from Kubernetes: a server whose etcd is embedded is the only one, and writes no leases.
+// Differences from Kubernetes: a server whose etcd is embedded is the only one, and writes no leases to
+// the storage; the lease that names a server is renewed every ten minutes.
 package controlplane
 
 import (
@@ -50,6 +51,8 @@ type Keeper struct {
 	ServiceRange net.IPNet
 	// Leases tell of the other servers; nil means that there are none.
 	Leases Leases
+	// Identity names this server; one without ID is not shown.
+	Identity Identity
 	// Trust is the content of the config map extension-apiserver-authentication.
 	Trust map[string]string
 }
@@ -75,13 +78,15 @@ func retriable(err error) bool {
 	return !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err)
 }
 
-// Run keeps everything as it should be until ctx ends.
+// Run keeps everything, once it was made, as it should be until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
+	_ = wait.PollUntilContextCancel(ctx, interval, false, func(ctx context.Context) (bool, error) {
+		// What another server has just changed is looked at again soon.
+		if err := k.keep(ctx); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) {
 			klog.FromContext(ctx).Error(err, "Keeping the control plane's objects")
 		}
-	}, interval)
+		return false, nil
+	}) // ends with ctx alone
 }
 
 // Leave takes this server out of the service, if others remain to serve it.
@@ -105,7 +110,7 @@ func (k *Keeper) keep(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(k.keepTrust(ctx), k.keepRange(ctx), k.keepService(ctx), k.keepEndpoints(ctx, true, cached))
+	return errors.Join(k.keepTrust(ctx), k.keepIdentity(ctx, time.Now()), k.keepRange(ctx), k.keepService(ctx), k.keepEndpoints(ctx, true, cached))
 }
 
 // cached lets reads be answered from memory: what is kept here is read far more often than changed.

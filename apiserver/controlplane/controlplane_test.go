@@ -181,3 +181,18 @@ func TestLeaveWhileOthersWrite(t *testing.T) {
 		t.Errorf("after %d writes, endpoints are %v", conflicts, got)
 	}
 }
+
+// TestServiceOfAnotherServer finds the address taken, since another server was quicker.
+func TestServiceOfAnotherServer(t *testing.T) {
+	k, c := keeper(t, nil, "192.0.2.1")
+	tracker := c.Tracker()
+	c.PrependReactor("create", "services", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if err := tracker.Add(k.service(nil)); err != nil {
+			t.Error(err)
+		}
+		return true, nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Service").GroupKind(), ServiceName, nil)
+	})
+	if err := k.keepService(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -24,7 +24,12 @@ func (k *Keeper) keepService(ctx context.Context) error {
 	current, err := services.Get(ctx, ServiceName, cached)
 	switch {
 	case apierrors.IsNotFound(err):
-		_, err = services.Create(ctx, k.service(ports), metav1.CreateOptions{})
+		if _, err = services.Create(ctx, k.service(ports), metav1.CreateOptions{}); apierrors.IsInvalid(err) {
+			// Its address is taken: by itself, if another server made it just now.
+			if _, there := services.Get(ctx, ServiceName, metav1.GetOptions{}); there == nil {
+				err = nil
+			}
+		}
 		err = unlessExists(err)
 	case err == nil && !equality.Semantic.DeepEqual(current.Spec.Ports, ports):
 		current = current.DeepCopy()
