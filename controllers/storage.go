@@ -3,6 +3,8 @@ package controllers
 import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"coracle.dev/coracle/controllers/attachdetach"
+	"coracle.dev/coracle/controllers/devicetaint"
 	"coracle.dev/coracle/controllers/ephemeralvolume"
 	"coracle.dev/coracle/controllers/expand"
 	"coracle.dev/coracle/controllers/localpath"
@@ -18,6 +20,7 @@ import (
 func storageEntries() []entry {
 	return []entry{
 		{"persistentvolume-binder-controller", addVolumeBinding},
+		{"persistentvolume-attach-detach-controller", func(m ctrl.Manager, _ Options) error { return attachdetach.New(m).SetupWithManager(m) }},
 		{"local-path-provisioner-controller", func(m ctrl.Manager, _ Options) error { return setUp(localpath.New, m) }},
 		{"persistentvolume-expander-controller", func(m ctrl.Manager, _ Options) error { return expand.New(m).SetupWithManager(m) }},
 		{"persistentvolumeclaim-protection-controller", func(m ctrl.Manager, _ Options) error { return pvcprotection.New(m).SetupWithManager(m) }},
@@ -25,6 +28,7 @@ func storageEntries() []entry {
 		{"volumeattributesclass-protection-controller", func(m ctrl.Manager, _ Options) error { return vacprotection.New(m).SetupWithManager(m) }},
 		{"ephemeral-volume-controller", func(m ctrl.Manager, _ Options) error { return ephemeralvolume.New(m).SetupWithManager(m) }},
 		{"resourceclaim-controller", func(m ctrl.Manager, _ Options) error { return resourceclaim.New(m).SetupWithManager(m) }},
+		{"device-taint-eviction-controller", func(m ctrl.Manager, _ Options) error { return devicetaint.New(m).SetupWithManager(m) }},
 		{"resourcequota-controller", func(m ctrl.Manager, _ Options) error { return resourcequota.New(m).SetupWithManager(m) }},
 	}
 }

@@ -51,7 +51,7 @@ var rules = []rule{
 	},
 	{
 		folder: "controllers", own: []string{"apis/quota", "apis/pod", "apis/resource"},
-		direct: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers", "k8s.io/endpointslice", "github.com/robfig/cron/v3", "k8s.io/metrics"},
+		direct: []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "k8s.io/component-helpers", "k8s.io/endpointslice", "github.com/robfig/cron/v3", "k8s.io/metrics", "k8s.io/dynamic-resource-allocation"},
 		never:  slices.Concat(serving, nodes),
 	},
 	{
