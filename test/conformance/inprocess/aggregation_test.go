@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,6 +165,53 @@ func (e *env) apiServiceStatus(t *testing.T, name string) {
 		return err
 	})
 	has("StatusUpdated")
+}
+
+// TestUnavailableAPIService: while nothing answers, the APIService says so, its requests are refused at
+// once, and nothing else suffers; when something answers it recovers.
+func TestUnavailableAPIService(t *testing.T) {
+	e := start(t, frontProxy(t))
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "sample-api"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "localhost"}}
+	l, dead := localhost(t)
+	l.Close()
+	registration := &apiregistrationv1.APIService{
+		ObjectMeta: metav1.ObjectMeta{Name: "v1alpha1.wardle.example.com"},
+		Spec: apiregistrationv1.APIServiceSpec{
+			Group: flunders.Group, Version: flunders.Version, GroupPriorityMinimum: 2000, VersionPriority: 200, InsecureSkipTLSVerify: true,
+			Service: &apiregistrationv1.ServiceReference{Namespace: "default", Name: "sample-api", Port: new(int32(dead))},
+		},
+	}
+	api := e.agg.ApiregistrationV1().APIServices()
+	must(api.Create(t.Context(), registration, metav1.CreateOptions{}))(t)
+	is := func(status apiregistrationv1.ConditionStatus, reason string) {
+		t.Helper()
+		eventually(t, "the APIService is available: "+string(status)+" "+reason, func(ctx context.Context) error {
+			s := must(api.Get(ctx, registration.Name, metav1.GetOptions{}))(t)
+			if !slices.ContainsFunc(s.Status.Conditions, func(c apiregistrationv1.APIServiceCondition) bool {
+				return c.Type == apiregistrationv1.Available && c.Status == status && c.Reason == reason
+			}) {
+				return fmt.Errorf("its conditions are %v", s.Status.Conditions)
+			}
+			return nil
+		})
+	}
+	is(apiregistrationv1.ConditionFalse, "ServiceNotFound")
+	must(e.CoreV1().Services("default").Create(t.Context(), service, metav1.CreateOptions{}))(t)
+	is(apiregistrationv1.ConditionFalse, "FailedDiscoveryCheck")
+	if _, err := e.dyn.Resource(flunders).Namespace("default").List(t.Context(), metav1.ListOptions{}); !apierrors.IsServiceUnavailable(err) {
+		t.Errorf("listing what is not available: %v, want 503", err)
+	}
+	if err := e.hasAggregated(builtin[3]); err == nil || !strings.Contains(err.Error(), "wardle") {
+		t.Errorf("discovery does not name what is not available: %v", err)
+	}
+	must(e.AppsV1().Deployments("default").List(t.Context(), metav1.ListOptions{}))(t)
+	port, _ := startFlunders(t, e.kubeconfig(t))
+	must(api.Patch(t.Context(), registration.Name, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"service":{"port":%d}}}`, port), metav1.PatchOptions{}))(t)
+	is(apiregistrationv1.ConditionTrue, "Passed")
+	eventually(t, "flunders are listed", func(ctx context.Context) error {
+		_, err := e.dyn.Resource(flunders).Namespace("default").List(ctx, metav1.ListOptions{})
+		return err
+	})
 }
 
 // localhost listens on a free port.

@@ -26,7 +26,7 @@ func fleetDefinition() *definition {
 			Type: "object", Required: []string{"name"}, Properties: definitions{"name": {Type: "string", MaxLength: new(int64(20))}, "berths": {Type: "integer"}},
 		}}},
 	})
-	spec.XValidations = apiextensionsv1.ValidationRules{{Rule: "self.replicas <= 10 || self.port == 'big'", MessageExpression: "'at most 10 replicas, not ' + string(self.replicas)", FieldPath: ".replicas"}}
+	spec.XValidations = apiextensionsv1.ValidationRules{{Rule: "self.replicas <= 10 || self.port == 'big'", MessageExpression: "self.port == '' ? 'name a port' : 'at most 10 replicas'", FieldPath: ".replicas"}}
 	root := object(definitions{"spec": *spec, "status": *object(definitions{"replicas": {Type: "integer"}, "selector": {Type: "string"}})})
 	crd := define(fleet, root, "v1")
 	crd.Spec.Names.ShortNames, crd.Spec.Names.Categories = []string{"bt"}, []string{"ships"}
@@ -57,7 +57,7 @@ func TestCustomResourceFeatures(t *testing.T) {
 		{"rules", func(t *testing.T) {
 			for patch, text := range map[string]string{
 				`{"spec":{"port":"other"}}`:                         "spec.port: Invalid value: \"other\": port is immutable",
-				`{"spec":{"replicas":11}}`:                          "spec.replicas: Invalid value: 11: at most 10 replicas, not 11",
+				`{"spec":{"replicas":11}}`:                          "spec.replicas: Invalid value: at most 10 replicas",
 				`{"spec":{"replicas":-1}}`:                          "spec.replicas in body should be greater than or equal to 0",
 				`{"spec":{"harbours":[{"berths":1}]}}`:              "spec.harbours[0].name: Required value",
 				`{"spec":{"harbours":[{"name":"a"},{"name":"a"}]}}`: "spec.harbours[1]: Duplicate value",

@@ -165,8 +165,10 @@ func (e *env) quotaConfigMap(t *testing.T) {
 	e.uses(t, ns, "q", "configmaps", "1") // the authority's certificate
 	must(e.CoreV1().ConfigMaps(ns).Create(t.Context(), configMap("c"), metav1.CreateOptions{}))(t)
 	e.uses(t, ns, "q", "configmaps", "2")
-	_, err := e.CoreV1().ConfigMaps(ns).Create(t.Context(), configMap("d"), metav1.CreateOptions{})
-	refused(t, "one too many", err, `configmaps "d" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2`)
+	eventually(t, "one too many is refused", func(ctx context.Context) error {
+		_, err := e.CoreV1().ConfigMaps(ns).Create(ctx, configMap("d"), dry)
+		return lacks(err, `configmaps "d" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2`)
+	})
 	must(0, e.CoreV1().ConfigMaps(ns).Delete(t.Context(), "c", metav1.DeleteOptions{}))(t)
 	e.uses(t, ns, "q", "configmaps", "1")
 }
@@ -184,14 +186,17 @@ func (e *env) quotaSecret(t *testing.T) {
 func (e *env) quotaService(t *testing.T) {
 	ns := e.settled(t)
 	e.quota(t, ns, "q", amounts("services", "2", "services.nodeports", "1", "services.loadbalancers", "0", "resourcequotas", "1"))
-	service := func(name string, kind corev1.ServiceType) error {
+	service := func(ctx context.Context, name string, kind corev1.ServiceType, o metav1.CreateOptions) error {
 		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Type: kind, Ports: []corev1.ServicePort{{Port: 80}}}}
-		_, err := e.CoreV1().Services(ns).Create(t.Context(), s, metav1.CreateOptions{})
+		_, err := e.CoreV1().Services(ns).Create(ctx, s, o)
 		return err
 	}
-	must(0, service("cluster", corev1.ServiceTypeClusterIP))(t)
-	must(0, service("node", corev1.ServiceTypeNodePort))(t)
-	refused(t, "a load balancer", service("load", corev1.ServiceTypeLoadBalancer), "exceeded quota: q", "services.loadbalancers=1")
+	eventually(t, "a load balancer is refused", func(ctx context.Context) error { // once admission has seen the quota
+		return lacks(service(ctx, "load", corev1.ServiceTypeLoadBalancer, dry), "exceeded quota: q", "services.loadbalancers=1")
+	})
+	must(0, service(t.Context(), "cluster", corev1.ServiceTypeClusterIP, metav1.CreateOptions{}))(t)
+	must(0, service(t.Context(), "node", corev1.ServiceTypeNodePort, metav1.CreateOptions{}))(t)
+	refused(t, "a load balancer", service(t.Context(), "load", corev1.ServiceTypeLoadBalancer, metav1.CreateOptions{}), "exceeded quota: q", "services.loadbalancers=1")
 	e.uses(t, ns, "q", "services", "2", "services.nodeports", "1", "services.loadbalancers", "0")
 	for _, name := range []string{"cluster", "node"} {
 		must(0, e.CoreV1().Services(ns).Delete(t.Context(), name, metav1.DeleteOptions{}))(t)

@@ -1,6 +1,7 @@
 package inprocess
 
 import (
+	"context"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,16 +22,22 @@ func (e *env) quotaPod(t *testing.T) {
 	e.quota(t, ns, "q", amounts("pods", "5", "requests.cpu", "1", "requests.memory", "500Mi", "requests.ephemeral-storage", "50Gi", "requests.example.com/dongle", "3"))
 	created := must(pods.Create(t.Context(), requesting("first", "cpu", "500m", "memory", "252Mi", "ephemeral-storage", "30Gi", "example.com/dongle", "2"), metav1.CreateOptions{}))(t)
 	e.uses(t, ns, "q", "pods", "1", "requests.cpu", "500m", "requests.memory", "252Mi", "requests.ephemeral-storage", "30Gi", "requests.example.com/dongle", "2")
-	_, err := pods.Create(t.Context(), requesting("second", "cpu", "600m", "memory", "100Mi", "ephemeral-storage", "1Gi", "example.com/dongle", "1"), metav1.CreateOptions{})
-	refused(t, "too much CPU", err, `pods "second" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=500m, limited: requests.cpu=1`)
-	_, err = pods.Create(t.Context(), requesting("second", "cpu", "100m", "memory", "100Mi", "ephemeral-storage", "1Gi", "example.com/dongle", "2"), metav1.CreateOptions{})
-	refused(t, "too many dongles", err, "exceeded quota: q", "requests.example.com/dongle=2")
-	_, err = pods.Create(t.Context(), pod("second"), metav1.CreateOptions{})
-	refused(t, "a pod without requests", err, "failed quota: q: must specify", "requests.cpu", "requests.memory")
+	second := func(want string, kv ...string) {
+		t.Helper()
+		eventually(t, "it is refused by "+want, func(ctx context.Context) error { // once admission has seen the quota
+			_, err := pods.Create(ctx, requesting("second", kv...), dry)
+			return lacks(err, want)
+		})
+	}
+	second(`pods "second" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=500m, limited: requests.cpu=1`,
+		"cpu", "600m", "memory", "100Mi", "ephemeral-storage", "1Gi", "example.com/dongle", "1")
+	second("requested: requests.example.com/dongle=2, used: requests.example.com/dongle=2, limited: requests.example.com/dongle=3",
+		"cpu", "100m", "memory", "100Mi", "ephemeral-storage", "1Gi", "example.com/dongle", "2")
+	second("failed quota: q: must specify")
 	changed := created.DeepCopy()
 	changed.ResourceVersion = ""
 	changed.Spec.Containers[0].Resources = requesting("first", "cpu", "100m", "memory", "100Mi", "ephemeral-storage", "1Gi").Spec.Containers[0].Resources
-	if _, err = pods.Update(t.Context(), changed, metav1.UpdateOptions{}); err == nil {
+	if _, err := pods.Update(t.Context(), changed, metav1.UpdateOptions{}); err == nil {
 		t.Error("an update of a pod's requests is accepted")
 	}
 	e.uses(t, ns, "q", "pods", "1", "requests.cpu", "500m", "requests.memory", "252Mi")
