@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/scheduler/queue"
+	"coracle.dev/coracle/scheduler/snapshot"
 )
 
 // Reasons of events, as kube-scheduler spells them.
@@ -61,10 +62,27 @@ func (s *scheduler) unbind(item *queue.Item) bool {
 	}
 	s.release(item.Pod.UID)
 	s.cluster.RemovePod(item.Pod.UID)
-	s.queue.Failed(item, s.Clock.Now())
 	s.roomOn(n, item.Pod)
 	s.signal()
+	now := s.newest(item.Pod.Pod)
+	if now == nil || now.DeletionTimestamp != nil {
+		return false // what became of it came while it counted as placed, when it was not looked at
+	}
+	item.Pod = snapshot.NewPod(now)
+	s.queue.Failed(item, s.Clock.Now())
 	return true
+}
+
+// newest is what the watch last told of a pod, or nil if it is gone.
+func (s *scheduler) newest(p *corev1.Pod) *corev1.Pod {
+	obj, exists, err := s.pods.GetByKey(p.Namespace + "/" + p.Name)
+	if err != nil || !exists {
+		return nil
+	}
+	if now, is := obj.(*corev1.Pod); is && now.UID == p.UID {
+		return now
+	}
+	return nil
 }
 
 // report tells of a pod that could not be placed, by an event and in its status. A nominated node of nil leaves that

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -105,6 +106,7 @@ type scheduler struct {
 	client   kubernetes.Interface
 	profiles map[string]*profile // by scheduler name
 	asked    []framework.Extender
+	pods     cache.Store // that are not finished, as the watch shows them
 	binders  errgroup.Group
 	wake     chan struct{} // holds a token when the queue may have something to hand out
 

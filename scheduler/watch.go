@@ -29,6 +29,7 @@ import (
 func (s *scheduler) watch(ctx context.Context) (synced func() bool, stop func(), _ error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(slim))
 	pods := factory.InformerFor(&corev1.Pod{}, livePods)
+	s.pods = pods.GetStore()
 	var waits []cache.InformerSynced
 	for what, in := range map[string]struct {
 		informer cache.SharedIndexInformer

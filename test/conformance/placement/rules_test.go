@@ -30,6 +30,7 @@ func TestRules(t *testing.T) {
 		{"preferred node affinity", preferredNode},
 		{"pod affinity and anti-affinity", nearAndAway},
 		{"topology spread", spread},
+		{"claim that waits for its first consumer", firstConsumer},
 		{"nothing fits", nothingFits},
 	} {
 		t.Run(test.name, func(t *testing.T) {
