@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"coracle.dev/coracle/controllers/localpath"
 )
 
 // dnsService is the Service at whose address every pod finds cluster DNS.
@@ -29,10 +31,7 @@ func ensureObjects(ctx context.Context, c *Config, cfg *rest.Config) error {
 	if err := ensureDNSService(ctx, client, c); err != nil {
 		return fmt.Errorf("making Service %s: %w", dnsService, err)
 	}
-	if err := ensureStorageClass(ctx, client); err != nil {
-		return fmt.Errorf("making StorageClass %s: %w", localPathClass, err)
-	}
-	return nil
+	return localpath.EnsureClass(ctx, client)
 }
 
 // awaitReady makes the objects that a cluster has, and waits until the agent of this process has said

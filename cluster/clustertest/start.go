@@ -25,6 +25,7 @@ import (
 	"coracle.dev/coracle/apiserver"
 	"coracle.dev/coracle/apiserver/apiservertest"
 	"coracle.dev/coracle/controllers"
+	"coracle.dev/coracle/controllers/localpath"
 	"coracle.dev/coracle/nodeagent/simulate"
 	"coracle.dev/coracle/scheduler"
 )
@@ -105,6 +106,9 @@ func (o *options) complete(server *apiserver.Options) {
 	server.Kubelet = o.kubelet
 	if !o.runs("serviceaccount-controller") {
 		server.DisableAdmissionPlugins = append(server.DisableAdmissionPlugins, "ServiceAccount")
+	}
+	if !o.runs("persistentvolumeclaim-protection-controller") || !o.runs("persistentvolume-protection-controller") {
+		server.DisableAdmissionPlugins = append(server.DisableAdmissionPlugins, "StorageObjectInUseProtection")
 	}
 	if !o.runs("node-lifecycle-controller") {
 		server.DisableAdmissionPlugins = append(server.DisableAdmissionPlugins, "TaintNodesByCondition")
@@ -214,6 +218,11 @@ func (c *Cluster) awaitUsable(o *options) {
 	client, err := kubernetes.NewForConfig(c.as("admin", user.SystemPrivilegedGroup))
 	if err != nil {
 		c.t.Fatalf("making a client: %v", err)
+	}
+	if len(o.pools) > 0 && o.runs("local-path-provisioner-controller") {
+		if err := localpath.EnsureClass(c.started, client); err != nil {
+			c.t.Fatalf("making the default storage class: %v", err)
+		}
 	}
 	if err := awaitUsable(c.started, client, o); err != nil {
 		c.t.Fatalf("waiting until the cluster can be used: %v", errors.Join(err, context.Cause(c.started)))

@@ -24,6 +24,11 @@ func (s *simulation) routes() http.Handler {
 	mux.HandleFunc("GET /stats/summary", s.summary)
 	mux.HandleFunc("GET /metrics/resource", s.resourceMetrics)
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.containerLogs)
+	// Volumes that are folders take no room here.
+	mux.HandleFunc("PUT /localvolumes/{volume}", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, r, map[string]string{"path": "/simulated/" + r.PathValue("volume")})
+	})
+	mux.HandleFunc("DELETE /localvolumes/{volume}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return mux
 }
 
