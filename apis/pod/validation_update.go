@@ -113,7 +113,10 @@ func checkAddedTolerations(path *field.Path, tolerations, old []corev1.Toleratio
 // added there, never changed or taken away.
 func ValidateEphemeralUpdate(p, old *corev1.Pod) field.ErrorList {
 	path := field.NewPath("spec")
-	errs := newChecker(&p.Spec, &p.ObjectMeta, true).checkEphemeral(path.Child("ephemeralContainers"))
+	errs := ValidateSpec(&p.Spec, &p.ObjectMeta, path)
+	if _, static := old.Annotations[corev1.MirrorPodAnnotationKey]; static {
+		errs = append(errs, field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers"))
+	}
 	have := map[string]*corev1.EphemeralContainer{}
 	for i := range p.Spec.EphemeralContainers {
 		have[p.Spec.EphemeralContainers[i].Name] = &p.Spec.EphemeralContainers[i]
