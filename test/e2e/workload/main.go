@@ -9,6 +9,7 @@
 //	workload udp|tcp ADDRESS   send a line and print the answer
 //	workload api PATH       ask the API server as the pod's service account, and print the answer
 //	workload verify [TOKEN]  check a service account's token by what its issuer publishes
+//	workload hooks FOLDER   serve webhooks and an aggregated API on port 8443, with the folder's certificate
 //
 // The HTTP server answers /hostname, /clientip, /env and /healthz; a POST to /healthy or /unhealthy
 // sets what /healthz and the gRPC health service say. The TCP and UDP servers answer each message
@@ -48,6 +49,8 @@ func main() {
 		fail(ask(os.Args[1], args))
 	case "api":
 		fail(api(args))
+	case "hooks":
+		fail(hooks(args))
 	case "verify":
 		fail(verify(args))
 	default:
