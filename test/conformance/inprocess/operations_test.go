@@ -49,7 +49,7 @@ var operations = []operation{
 	},
 	{
 		name: "ValidatingAdmissionPolicyBinding", group: "admissionregistration.k8s.io", version: "v1", resource: "validatingadmissionpolicybindings",
-		object: `{spec: {policyName: none.example.com, validationActions: [Deny]}}`,
+		object: `{spec: {policyName: none-example, validationActions: [Deny]}}`,
 	},
 	{
 		name: "MutatingAdmissionPolicy", group: "admissionregistration.k8s.io", version: "v1", resource: "mutatingadmissionpolicies",
@@ -57,7 +57,7 @@ var operations = []operation{
 	},
 	{
 		name: "MutatingAdmissionPolicyBinding", group: "admissionregistration.k8s.io", version: "v1", resource: "mutatingadmissionpolicybindings",
-		object: `{spec: {policyName: none.example.com}}`,
+		object: `{spec: {policyName: none-example}}`,
 	},
 }
 
@@ -79,7 +79,7 @@ func (e *env) operate(t *testing.T, o operation, ns string) {
 	all := metav1.ListOptions{LabelSelector: "test=operations"}
 	w := must(api.Watch(t.Context(), all))(t)
 	defer w.Stop()
-	for _, name := range []string{"one.example.com", "two.example.com", "three.example.com"} {
+	for _, name := range []string{"one-example", "two-example", "three-example"} {
 		u := e.object(t, o, name)
 		if created, err := api.Create(t.Context(), u, metav1.CreateOptions{FieldValidation: "Strict"}); err != nil || created.GetUID() == "" {
 			t.Fatalf("creating %s: %v", name, err)
@@ -90,7 +90,7 @@ func (e *env) operate(t *testing.T, o operation, ns string) {
 		t.Errorf("%d objects are listed, want 3", n)
 	}
 	eventually(t, "the object is updated", func(ctx context.Context) error { // the server's own controllers write some as well
-		got := must(api.Get(ctx, "one.example.com", metav1.GetOptions{}))(t)
+		got := must(api.Get(ctx, "one-example", metav1.GetOptions{}))(t)
 		got.SetAnnotations(map[string]string{"by": "update"})
 		updated, err := api.Update(ctx, got, metav1.UpdateOptions{})
 		if err == nil && updated.GetAnnotations()["by"] != "update" {
@@ -99,16 +99,16 @@ func (e *env) operate(t *testing.T, o operation, ns string) {
 		return err
 	})
 	expectAnnotated(t, w, "update")
-	must(api.Patch(t.Context(), "one.example.com", types.MergePatchType, []byte(`{"metadata":{"annotations":{"by":"patch"}}}`), metav1.PatchOptions{}))(t)
+	must(api.Patch(t.Context(), "one-example", types.MergePatchType, []byte(`{"metadata":{"annotations":{"by":"patch"}}}`), metav1.PatchOptions{}))(t)
 	expectAnnotated(t, w, "patch")
 	if o.status != "" {
 		e.operateStatus(t, api, o.status)
 	}
-	if err := api.Delete(t.Context(), "one.example.com", metav1.DeleteOptions{}); err != nil {
+	if err := api.Delete(t.Context(), "one-example", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	expectEvent(t, w, watch.Deleted, "one.example.com")
-	if _, err := api.Get(t.Context(), "one.example.com", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	expectEvent(t, w, watch.Deleted, "one-example")
+	if _, err := api.Get(t.Context(), "one-example", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("after its deletion: %v", err)
 	}
 	if err := api.DeleteCollection(t.Context(), metav1.DeleteOptions{}, all); err != nil {
@@ -123,7 +123,7 @@ func (e *env) operate(t *testing.T, o operation, ns string) {
 func expectAnnotated(t *testing.T, w watch.Interface, by string) {
 	t.Helper()
 	for {
-		if ev := expectEvent(t, w, watch.Modified, "one.example.com"); ev.Object.(*unstructured.Unstructured).GetAnnotations()["by"] == by {
+		if ev := expectEvent(t, w, watch.Modified, "one-example"); ev.Object.(*unstructured.Unstructured).GetAnnotations()["by"] == by {
 			return
 		}
 	}
@@ -146,12 +146,12 @@ func (e *env) object(t *testing.T, o operation, name string) *unstructured.Unstr
 // operateStatus gets, patches and updates the status.
 func (e *env) operateStatus(t *testing.T, api dynamic.ResourceInterface, status string) {
 	t.Helper()
-	must(api.Patch(t.Context(), "one.example.com", types.MergePatchType, []byte(status), metav1.PatchOptions{}, "status"))(t)
+	must(api.Patch(t.Context(), "one-example", types.MergePatchType, []byte(status), metav1.PatchOptions{}, "status"))(t)
 	has := func(reason string) func(c any) bool {
 		return func(c any) bool { return c.(map[string]any)["reason"] == reason }
 	}
 	eventually(t, "the status is updated", func(ctx context.Context) error {
-		got := must(api.Get(ctx, "one.example.com", metav1.GetOptions{}, "status"))(t)
+		got := must(api.Get(ctx, "one-example", metav1.GetOptions{}, "status"))(t)
 		conditions, _, _ := unstructured.NestedSlice(got.Object, "status", "conditions")
 		i := slices.IndexFunc(conditions, has("Test"))
 		if i < 0 {
