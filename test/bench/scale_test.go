@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"coracle.dev/coracle/cluster/clustertest"
+	"coracle.dev/coracle/nodeagent/simulate"
 )
 
 // BenchmarkDeployment takes Deployments from 0 to 1,000 ready pods on 100 simulated nodes, all in this process, which
@@ -45,7 +46,7 @@ func BenchmarkDeployment(b *testing.B) {
 
 // BenchmarkScheduling places pods of each kind on 5,000 simulated nodes.
 func BenchmarkScheduling(b *testing.B) {
-	cs := kubernetes.NewForConfigOrDie(clustertest.Start(b, clustertest.WithNodes(schedulingNodes)))
+	cs := kubernetes.NewForConfigOrDie(clustertest.Start(b, clustertest.WithPools(simulate.Pool{Name: "node", Count: schedulingNodes, Zones: []string{"a", "b", "c"}})))
 	s := &stage{cs: cs}
 	for _, w := range workloads {
 		b.Run(w.name, func(b *testing.B) {
