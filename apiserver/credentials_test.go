@@ -114,6 +114,7 @@ func whoami(ctx context.Context, c kubernetes.Interface) (authenticationv1.UserI
 func TestCredentials(t *testing.T) {
 	clients, proxies, issuer, reviewer := newAuthority(t), newAuthority(t), jwttest.Start(t), startReviewer(t)
 	admin, server := apiservertest.Start(t, func(o *apiserver.Options) {
+		o.AuthorizationModes = []string{"RBAC"}
 		a := &o.Authentication
 		a.ClientCAFile, a.RequestHeaderClientCAFile = clients.file, proxies.file
 		a.RequestHeaderAllowedNames, a.RequestHeaderUID = []string{"front"}, []string{"x-remote-uid"}
@@ -256,6 +257,20 @@ func TestAuthorizers(t *testing.T) {
 	}
 	if _, err := admin.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Errorf("a member of system:masters: %v", err)
+	}
+}
+
+// TestAlwaysAllow: everything is for everybody, but for nobody who does not say who they are.
+func TestAlwaysAllow(t *testing.T) {
+	_, server := apiservertest.Start(t)
+	config := apiservertest.TLS(server)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "alice"}
+	if _, err := clientFor(t, config).CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("alice: %v", err)
+	}
+	anonymous := clientFor(t, withCredentials(server, func(*rest.Config) {}))
+	if _, err := anonymous.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
+		t.Errorf("anonymous: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	webhookutil "k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/webhook"
+	"k8s.io/klog/v2"
 
 	"coracle.dev/coracle/apiserver/auth"
 	"coracle.dev/coracle/apiserver/auth/abac"
@@ -46,10 +48,19 @@ func (c *Config) secure(ctx context.Context) error {
 	if err := c.readTokens(); err != nil {
 		return err
 	}
-	if err := c.authenticate(ctx); err != nil {
+	authorization, loaded, err := c.authorization()
+	if err != nil {
 		return err
 	}
-	return c.authorize()
+	if err := c.authenticate(ctx, !allowsAll(authorization)); err != nil {
+		return err
+	}
+	return c.authorize(authorization, loaded)
+}
+
+// allowsAll reports whether everybody may do everything. Then nobody may be anonymous.
+func allowsAll(c *apiserverapi.AuthorizationConfiguration) bool {
+	return slices.ContainsFunc(c.Authorizers, func(a apiserverapi.AuthorizerConfiguration) bool { return a.Type == "AlwaysAllow" })
 }
 
 // readTokens reads the keys of service account tokens.
@@ -90,7 +101,7 @@ func (c *Config) readTokens() error {
 }
 
 // authenticate puts the authenticators together, the in-process one first.
-func (c *Config) authenticate(ctx context.Context) error {
+func (c *Config) authenticate(ctx context.Context, anonymous bool) error {
 	o := c.options.Authentication
 	a := auth.AuthenticatorOptions{
 		ClientCA: c.ClientCA, TokenFile: o.TokenAuthFile,
@@ -115,6 +126,10 @@ func (c *Config) authenticate(ctx context.Context) error {
 	}
 	if err := c.tokenWebhook(&a); err != nil {
 		return err
+	}
+	if !anonymous && a.Anonymous.Enabled {
+		klog.FromContext(ctx).Info("Refusing anonymous requests, since the authorizer AlwaysAllow would allow them everything")
+		a.Anonymous = nil
 	}
 	network, err := auth.NewAuthenticator(a)
 	if err != nil {
@@ -226,18 +241,18 @@ func inProcess(req *http.Request) (*authenticator.Response, bool, error) {
 }
 
 // authorize puts the authorizers together.
-func (c *Config) authorize() error {
-	config, loaded, err := c.authorization()
-	if err != nil {
-		return err
-	}
+func (c *Config) authorize(config *apiserverapi.AuthorizationConfiguration, loaded []byte) error {
 	modes := map[string]authzchain.Mode{}
 	for _, a := range config.Authorizers {
-		if kind := string(a.Type); kind != authzchain.Webhook {
-			if modes[kind], err = c.mode(kind); err != nil {
-				return err
-			}
+		kind := string(a.Type)
+		if kind == authzchain.Webhook {
+			continue
 		}
+		mode, err := c.mode(kind)
+		if err != nil {
+			return err
+		}
+		modes[kind] = mode
 	}
 	z, err := authzchain.New(config, authzchain.Options{Modes: modes, ServerID: c.Advertise.String()})
 	if err != nil {
@@ -247,7 +262,7 @@ func (c *Config) authorize() error {
 		c.follow = append(c.follow, func(ctx context.Context) { z.Follow(ctx, file, authorizationModes, loaded) })
 	}
 	// Roles are guarded where they do not count too: they may count some day.
-	if _, all := modes["AlwaysAllow"]; c.Roles == nil && !all {
+	if c.Roles == nil && !allowsAll(config) {
 		c.Roles = rbac.NewResolver(c.Informers)
 	}
 	_, c.bootstrapRoles = modes["RBAC"]

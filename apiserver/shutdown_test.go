@@ -37,6 +37,7 @@ func startOn(t *testing.T, dir string) *stoppable {
 	o.BindAddress, o.SecurePort, o.AdvertiseAddress = net.IPv4(127, 0, 0, 1), 0, net.IPv4(192, 0, 2, 1)
 	o.Etcd.DataDir, o.Etcd.UnsafeNoFsync = dir, true
 	o.AuthorizationModes = []string{"AlwaysAllow"}
+	o.Authentication.TokenAuthFile = writeFile(t, "tokens.csv", "secret,writer,1\n")
 	o.DisableAdmissionPlugins = []string{"ServiceAccount"}
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -99,7 +100,7 @@ func TestShutdownDropsNothing(t *testing.T) {
 		}
 		return client
 	}
-	tls := &rest.Config{Host: "https://" + s.Addr(), QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: s.ServingCertificate()}}
+	tls := &rest.Config{Host: "https://" + s.Addr(), QPS: -1, BearerToken: "secret", TLSClientConfig: rest.TLSClientConfig{CAData: s.ServingCertificate()}}
 	var wg sync.WaitGroup
 	var total atomic.Int64
 	var writers []*writer
