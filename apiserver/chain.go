@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -227,11 +228,18 @@ func (c *chain) aggregator(next genericapiserver.DelegationTarget, crds *apiexte
 	if err != nil {
 		return nil, fmt.Errorf("making client of APIServices: %w", err)
 	}
-	controller := autoregister.NewAutoRegisterController(server.APIRegistrationInformers.Apiregistration().V1().APIServices(), client.ApiregistrationV1())
+	services := server.APIRegistrationInformers.Apiregistration().V1().APIServices()
+	controller := autoregister.NewAutoRegisterController(services, client.ApiregistrationV1())
 	registrar := extension.NewRegistrar(controller, next.ListedPaths(), crds.Informers.Apiextensions().V1().CustomResourceDefinitions())
 	err = server.GenericAPIServer.AddPostStartHook("kube-apiserver-autoregistration", func(hook genericapiserver.PostStartHookContext) error {
 		go registrar.Run(hook)
 		return nil
 	})
-	return server, err
+	complete := healthz.NamedCheck("autoregister-completion", func(*http.Request) error {
+		if missing := registrar.Missing(services.Lister()); len(missing) > 0 {
+			return fmt.Errorf("missing APIServices: %v", missing)
+		}
+		return nil
+	})
+	return server, errors.Join(err, server.GenericAPIServer.AddReadyzChecks(complete))
 }

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"coracle.dev/coracle/apis/catalog"
 	"coracle.dev/coracle/apiserver"
 	"coracle.dev/coracle/apiserver/apiservertest"
 )
@@ -64,7 +65,7 @@ func TestOperation(t *testing.T) {
 	o.client = clientFor(t, o.config)
 	for name, f := range map[string]func(*testing.T, *operated){
 		"Flows": testFlows, "FlowLimits": testFlowLimits, "Quota": testQuota, "PodSecurity": testPodSecurity,
-		"Audit": testAudit, "Checks": testChecks, "Metrics": testMetrics,
+		"Discovery": testDiscovery, "Audit": testAudit, "Checks": testChecks, "Metrics": testMetrics,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, o) })
 	}
@@ -296,11 +297,24 @@ func testAudit(t *testing.T, o *operated) {
 	}
 }
 
+// testDiscovery expects every group to be listed as soon as the server is ready.
+func testDiscovery(t *testing.T, o *operated) {
+	groups, err := o.client.Discovery().ServerGroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range catalog.Resources() {
+		if !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == d.Version.Group }) {
+			t.Errorf("group %q is not listed", d.Version.Group)
+		}
+	}
+}
+
 func testChecks(t *testing.T, o *operated) {
 	for path, want := range map[string][]string{
 		"/livez?verbose": {"ping", "log", "etcd", "poststarthook/priority-and-fairness-config-producer", "livez check passed"},
 		"/readyz?verbose": {
-			"ping", "log", "etcd", "etcd-readiness", "informer-sync", "shutdown",
+			"ping", "log", "etcd", "etcd-readiness", "informer-sync", "autoregister-completion", "shutdown",
 			"poststarthook/generic-apiserver-start-informers", "poststarthook/priority-and-fairness-config-consumer",
 			"poststarthook/priority-and-fairness-config-producer", "poststarthook/priority-and-fairness-filter",
 			"poststarthook/start-apiextensions-controllers", "poststarthook/crd-informer-synced", "poststarthook/apiservice-registration-controller",

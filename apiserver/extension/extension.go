@@ -7,6 +7,7 @@ package extension
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	apiextensionsinformers "k8s.io/apiextensions-apiserver/pkg/client/informers/externalversions/apiextensions/v1"
@@ -15,11 +16,13 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	"k8s.io/client-go/tools/cache"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	apiregistrationlisters "k8s.io/kube-aggregator/pkg/client/listers/apiregistration/v1"
 	"k8s.io/kube-aggregator/pkg/controllers/autoregister"
 )
 
 // Registrar keeps the APIServices of this server's own groups.
 type Registrar struct {
+	builtin  []schema.GroupVersion
 	services registration
 	crds     *definitions
 }
@@ -34,10 +37,20 @@ type registration interface {
 // knows of custom resource definitions. Controller is what autoregister.NewAutoRegisterController
 // returned.
 func NewRegistrar(controller registration, paths []string, crds apiextensionsinformers.CustomResourceDefinitionInformer) *Registrar {
-	for _, gv := range groupVersions(paths) {
+	builtin := groupVersions(paths)
+	for _, gv := range builtin {
 		controller.AddAPIServiceToSyncOnStart(local(gv))
 	}
-	return &Registrar{services: controller, crds: newDefinitions(controller, crds)}
+	return &Registrar{builtin: builtin, services: controller, crds: newDefinitions(controller, crds)}
+}
+
+// Missing are the built-in group versions that have no APIService yet, without which discovery does not
+// list them.
+func (r *Registrar) Missing(services apiregistrationlisters.APIServiceLister) []schema.GroupVersion {
+	return slices.DeleteFunc(slices.Clone(r.builtin), func(gv schema.GroupVersion) bool {
+		_, err := services.Get(local(gv).Name)
+		return err == nil
+	})
 }
 
 // Run keeps them until ctx ends.
