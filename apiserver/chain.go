@@ -38,6 +38,7 @@ import (
 	"coracle.dev/coracle/apiserver/extension"
 	"coracle.dev/coracle/apiserver/metricsapi"
 	"coracle.dev/coracle/apiserver/openapi"
+	"coracle.dev/coracle/apiserver/scrapeapi"
 	"coracle.dev/coracle/apiserver/storage"
 )
 
@@ -52,6 +53,7 @@ type chain struct {
 	// drained is closed when the last request has been answered.
 	drained chan struct{}
 	metrics *metricsapi.API
+	scrape  *scrapeapi.API
 	// allocate is the post-start hook of service allocation.
 	allocate genericapiserver.PostStartHookFunc
 }
@@ -198,6 +200,7 @@ func (c *chain) builtin(next genericapiserver.DelegationTarget) (*genericapiserv
 	if err := i.install(append(c.groupInfos(storages), c.metrics.Group())); err != nil {
 		return nil, nil, err
 	}
+	c.scrape.Install(server)
 	if c.OpenAPIDefinitions == nil {
 		err = openapi.Install(server.Handler.NonGoRestfulMux)
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/klog/v2"
 
@@ -30,6 +32,7 @@ import (
 	"coracle.dev/coracle/apiserver/componentstatus"
 	"coracle.dev/coracle/apiserver/metricsapi"
 	"coracle.dev/coracle/apiserver/registry"
+	"coracle.dev/coracle/apiserver/scrapeapi"
 	"coracle.dev/coracle/apiserver/storage"
 	"coracle.dev/coracle/apiserver/subresource/connect"
 	"coracle.dev/coracle/apiserver/subresource/csr"
@@ -85,6 +88,11 @@ func (c *chain) connections(r *served) error {
 		return err
 	}
 	c.metrics = metricsapi.New(connector, nodes, pods)
+	c.scrape = scrapeapi.New(connector, pods, map[string]rest.Getter{
+		"services": r.stores[corev1.Resource("services")], "replicationcontrollers": r.stores[corev1.Resource("replicationcontrollers")],
+		"deployments.apps": r.stores[appsv1.Resource("deployments")], "replicasets.apps": r.stores[appsv1.Resource("replicasets")],
+		"statefulsets.apps": r.stores[appsv1.Resource("statefulsets")], "daemonsets.apps": r.stores[appsv1.Resource("daemonsets")],
+	})
 	r.put(v1, "pods/log", pod.NewLog(pods, connector))
 	r.put(v1, "pods/exec", pod.NewExec(pods, connector))
 	r.put(v1, "pods/attach", pod.NewAttach(pods, connector))

@@ -32,6 +32,9 @@ func TestDocumentsMatchRoutes(t *testing.T) {
 		if !strings.Contains(l.GroupVersion, "/") {
 			root = "/api/" + l.GroupVersion
 		}
+		if strings.Contains(l.GroupVersion, ".metrics.k8s.io/") {
+			continue // its resources are the names of metrics, which no document could list
+		}
 		document, ok := documents[root[1:]]
 		if !ok {
 			t.Errorf("there is no document for %s", root)

@@ -102,3 +102,68 @@ func TestS39Top(t *testing.T) {
 		t.Errorf("kubectl top pods prints %q", out)
 	}
 }
+
+// publisher has a queue of 30 entries, as its metrics say. Its page is a file.
+const publisher = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: metrics}
+data:
+  metrics: |
+    # TYPE queue_length gauge
+    queue_length{queue="in"} 20
+    queue_length{queue="out"} 10
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker}
+spec:
+  selector: {matchLabels: {app: worker}}
+  template:
+    metadata:
+      labels: {app: worker}
+      annotations: {prometheus.io/scrape: "true", prometheus.io/port: "8080"}
+    spec:
+      terminationGracePeriodSeconds: 1
+      volumes: [{name: www, configMap: {name: metrics}}]
+      containers:
+      - name: main
+        image: busybox
+        imagePullPolicy: IfNotPresent
+        command: [busybox, httpd, -f, -p, "8080", -h, /www]
+        volumeMounts: [{name: www, mountPath: /www}]
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: worker}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}
+  minReplicas: 1
+  maxReplicas: 2
+  metrics:
+  - type: Pods
+    pods:
+      metric: {name: queue_length, selector: {matchLabels: {queue: in}}}
+      target: {type: AverageValue, averageValue: "8"}
+`
+
+// TestS15CustomMetrics: what pods publish about themselves is served, and followed by autoscalers.
+func TestS15CustomMetrics(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	n.apply(publisher)
+	pod := n.awaitReady("app=worker", 1)[0].Name
+	base := "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + n.name
+	for path, want := range map[string]string{
+		base + "/pods/" + pod + "/queue_length":                                                                  `"value":"30"`,
+		base + "/deployments.apps/worker/queue_length?metricLabelSelector=queue%3Dout":                           `"kind":"Deployment"`,
+		"/apis/external.metrics.k8s.io/v1beta1/namespaces/" + n.name + "/queue_length?labelSelector=queue%3Dout": `"value":"10"`,
+	} {
+		n.eventually("the metric at "+path, func() (bool, string) {
+			out, err := n.try("get", "--raw", path)
+			return strings.Contains(out, want), fmt.Sprint(out, err)
+		})
+	}
+	n.refused([]string{"get", "--raw", base + "/pods/*/unknown"}, "could not find the metric unknown for pods")
+	n.awaitReady("app=worker", 2) // the queue is longer than one of them should have
+}
