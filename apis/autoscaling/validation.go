@@ -50,50 +50,123 @@ func checkReference(at *field.Path, kind, name string) field.ErrorList {
 	return errs
 }
 
+// source is one of the places that a metric may come from.
+type source struct {
+	kind  autoscalingv2.MetricSourceType
+	child string
+	set   bool
+	check func(*field.Path) field.ErrorList
+}
+
+func sources(m *autoscalingv2.MetricSpec) []source {
+	return []source{
+		{autoscalingv2.ObjectMetricSourceType, "object", m.Object != nil, func(at *field.Path) field.ErrorList { return checkObject(at, m.Object) }},
+		{autoscalingv2.ExternalMetricSourceType, "external", m.External != nil, func(at *field.Path) field.ErrorList { return checkExternal(at, m.External) }},
+		{autoscalingv2.PodsMetricSourceType, "pods", m.Pods != nil, func(at *field.Path) field.ErrorList { return checkPods(at, m.Pods) }},
+		{autoscalingv2.ResourceMetricSourceType, "resource", m.Resource != nil, func(at *field.Path) field.ErrorList {
+			return checkUsage(at, string(m.Resource.Name), &m.Resource.Target)
+		}},
+		{autoscalingv2.ContainerResourceMetricSourceType, "containerResource", m.ContainerResource != nil, func(at *field.Path) field.ErrorList {
+			errs := checkUsage(at, string(m.ContainerResource.Name), &m.ContainerResource.Target)
+			if m.ContainerResource.Container == "" {
+				errs = append(errs, field.Required(at.Child("container"), "must specify a container"))
+			}
+			return errs
+		}},
+	}
+}
+
 // checkMetric: a metric has the one source that its type names.
 func checkMetric(at *field.Path, m *autoscalingv2.MetricSpec) field.ErrorList {
-	errs := resource.OneOf(at.Child("type"), m.Type, autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
-		autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType)
-	type source struct {
-		kind   autoscalingv2.MetricSourceType
-		child  string
-		set    bool
-		target *autoscalingv2.MetricTarget
-		named  string
+	var errs field.ErrorList
+	if m.Type == "" {
+		errs = append(errs, field.Required(at.Child("type"), "must specify a metric source type"))
+	} else {
+		errs = append(errs, resource.Supported(at.Child("type"), m.Type, autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
+			autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType)...)
 	}
-	var sources []source
-	add := func(kind autoscalingv2.MetricSourceType, child string, set bool, fill func() (*autoscalingv2.MetricTarget, string)) {
-		s := source{kind: kind, child: child, set: set}
-		if set {
-			s.target, s.named = fill()
-		}
-		sources = append(sources, s)
-	}
-	add(autoscalingv2.ObjectMetricSourceType, "object", m.Object != nil, func() (*autoscalingv2.MetricTarget, string) { return &m.Object.Target, m.Object.Metric.Name })
-	add(autoscalingv2.ExternalMetricSourceType, "external", m.External != nil, func() (*autoscalingv2.MetricTarget, string) { return &m.External.Target, m.External.Metric.Name })
-	add(autoscalingv2.PodsMetricSourceType, "pods", m.Pods != nil, func() (*autoscalingv2.MetricTarget, string) { return &m.Pods.Target, m.Pods.Metric.Name })
-	add(autoscalingv2.ResourceMetricSourceType, "resource", m.Resource != nil, func() (*autoscalingv2.MetricTarget, string) { return &m.Resource.Target, string(m.Resource.Name) })
-	add(autoscalingv2.ContainerResourceMetricSourceType, "containerResource", m.ContainerResource != nil, func() (*autoscalingv2.MetricTarget, string) {
-		return &m.ContainerResource.Target, string(m.ContainerResource.Name)
-	})
-	for _, s := range sources {
+	for _, s := range sources(m) {
 		switch {
 		case s.kind == m.Type && !s.set:
 			errs = append(errs, field.Required(at.Child(s.child), "must populate information for the given metric source"))
 		case s.kind != m.Type && s.set:
 			errs = append(errs, field.Forbidden(at.Child(s.child), "must populate the given metric source only"))
 		case s.set:
-			if s.named == "" {
-				errs = append(errs, field.Required(at.Child(s.child, "name"), "must specify a metric name"))
-			}
-			errs = append(errs, checkTarget(at.Child(s.child, "target"), s.target)...)
+			errs = append(errs, s.check(at.Child(s.child))...)
 		}
 	}
 	return errs
 }
 
+func checkIdentifier(at *field.Path, m *autoscalingv2.MetricIdentifier) field.ErrorList {
+	if m.Name == "" {
+		return field.ErrorList{field.Required(at.Child("name"), "must specify a metric name")}
+	}
+	return resource.Messages(at.Child("name"), m.Name, resource.PathSegmentName(m.Name, false))
+}
+
+const (
+	rawOrPerPod   = "must set either a target value for metric or a per-pod target"
+	rawOrShare    = "must set either a target raw value or a target utilization"
+	notRawOrShare = "may not set both a target raw value and a target utilization"
+)
+
+func checkObject(at *field.Path, s *autoscalingv2.ObjectMetricSource) field.ErrorList {
+	errs := checkReference(at.Child("describedObject"), s.DescribedObject.Kind, s.DescribedObject.Name)
+	errs = append(errs, checkIdentifier(at.Child("metric"), &s.Metric)...)
+	errs = append(errs, checkTarget(at.Child("target"), &s.Target)...)
+	if s.Target.Value == nil && s.Target.AverageValue == nil {
+		errs = append(errs, field.Required(at.Child("target", "averageValue"), rawOrPerPod))
+	}
+	return errs
+}
+
+func checkExternal(at *field.Path, s *autoscalingv2.ExternalMetricSource) field.ErrorList {
+	errs := checkIdentifier(at.Child("metric"), &s.Metric)
+	errs = append(errs, checkTarget(at.Child("target"), &s.Target)...)
+	switch {
+	case s.Target.Value == nil && s.Target.AverageValue == nil:
+		errs = append(errs, field.Required(at.Child("target", "averageValue"), rawOrPerPod))
+	case s.Target.Value != nil && s.Target.AverageValue != nil:
+		errs = append(errs, field.Forbidden(at.Child("target", "value"), "may not set both a target value for metric and a per-pod target"))
+	}
+	return errs
+}
+
+func checkPods(at *field.Path, s *autoscalingv2.PodsMetricSource) field.ErrorList {
+	errs := checkIdentifier(at.Child("metric"), &s.Metric)
+	errs = append(errs, checkTarget(at.Child("target"), &s.Target)...)
+	if s.Target.AverageValue == nil || s.Target.AverageValue.Sign() != 1 {
+		errs = append(errs, field.Required(at.Child("target", "averageValue"), "must specify a positive target averageValue"))
+	}
+	return errs
+}
+
+// checkUsage checks a metric of what pods or containers use of a resource.
+func checkUsage(at *field.Path, name string, t *autoscalingv2.MetricTarget) field.ErrorList {
+	var errs field.ErrorList
+	if name == "" {
+		errs = append(errs, field.Required(at.Child("name"), "must specify a resource name"))
+	}
+	errs = append(errs, checkTarget(at.Child("target"), t)...)
+	switch {
+	case t.AverageUtilization == nil && t.AverageValue == nil:
+		errs = append(errs, field.Required(at.Child("target", "averageUtilization"), rawOrShare))
+	case t.AverageUtilization != nil && t.AverageValue != nil:
+		errs = append(errs, field.Forbidden(at.Child("target", "averageValue"), notRawOrShare))
+	}
+	return errs
+}
+
 func checkTarget(at *field.Path, t *autoscalingv2.MetricTarget) field.ErrorList {
-	errs := resource.OneOf(at.Child("type"), t.Type, autoscalingv2.UtilizationMetricType, autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType)
+	var errs field.ErrorList
+	switch t.Type {
+	case "":
+		errs = append(errs, field.Required(at.Child("type"), "must specify a metric target type"))
+	case autoscalingv2.UtilizationMetricType, autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType:
+	default:
+		errs = append(errs, field.Invalid(at.Child("type"), t.Type, "must be either Utilization, Value, or AverageValue"))
+	}
 	if t.Value != nil && t.Value.Sign() != 1 {
 		errs = append(errs, field.Invalid(at.Child("value"), t.Value, "must be positive"))
 	}
@@ -102,9 +175,6 @@ func checkTarget(at *field.Path, t *autoscalingv2.MetricTarget) field.ErrorList 
 	}
 	if t.AverageUtilization != nil && *t.AverageUtilization < 1 {
 		errs = append(errs, field.Invalid(at.Child("averageUtilization"), *t.AverageUtilization, "must be greater than 0"))
-	}
-	if t.Value == nil && t.AverageValue == nil && t.AverageUtilization == nil {
-		errs = append(errs, field.Required(at.Child("averageUtilization"), "must set either a target raw value or a target utilization"))
 	}
 	return errs
 }

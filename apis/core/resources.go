@@ -239,6 +239,7 @@ var services = resource.Resource[*corev1.Service]{
 	FieldNames:           []string{"spec.clusterIP", "spec.type"},
 	AllowCreateOnUpdate:  true,
 	Default:              defaultService,
+	PrepareForUpdate:     releaseBalancer,
 	Columns:              serviceColumns,
 	Validate:             validateService,
 	ValidateUpdate:       validateServiceUpdate,

@@ -280,8 +280,19 @@ func hasHealthPort(s *corev1.Service) bool {
 	return s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 }
 
+// releaseBalancer: a service that no longer has a load balancer does not show the address of one.
+func releaseBalancer(s, old *corev1.Service) {
+	if old.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		s.Status.LoadBalancer = corev1.LoadBalancerStatus{}
+	}
+}
+
 func validateServiceStatusUpdate(s, _ *corev1.Service) field.ErrorList {
-	return resource.Each(field.NewPath("status", "loadBalancer", "ingress"), s.Status.LoadBalancer.Ingress,
+	var errs field.ErrorList
+	if s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Status.LoadBalancer.Ingress) > 0 {
+		errs = append(errs, field.Forbidden(field.NewPath("status", "loadBalancer", "ingress"), "may only be used when `spec.type` is 'LoadBalancer'"))
+	}
+	return append(errs, resource.Each(field.NewPath("status", "loadBalancer", "ingress"), s.Status.LoadBalancer.Ingress,
 		func(at *field.Path, i *corev1.LoadBalancerIngress) field.ErrorList {
 			var errs field.ErrorList
 			if i.IP != "" {
@@ -296,5 +307,5 @@ func validateServiceStatusUpdate(s, _ *corev1.Service) field.ErrorList {
 				errs = append(errs, resource.DNSSubdomain(at.Child("hostname"), i.Hostname)...)
 			}
 			return errs
-		})
+		})...)
 }

@@ -160,7 +160,12 @@ func checkVolumeSource(path *field.Path, spec *corev1.PersistentVolumeSpec) fiel
 
 func validateVolumeUpdate(v, old *corev1.PersistentVolume) field.ErrorList {
 	errs := validateVolume(v)
-	if !equality.Semantic.DeepEqual(v.Spec.PersistentVolumeSource, old.Spec.PersistentVolumeSource) {
+	// The secrets by which a volume grows may be given later.
+	before := old.Spec.PersistentVolumeSource.DeepCopy()
+	if now := v.Spec.CSI; now != nil && before.CSI != nil {
+		before.CSI.ControllerExpandSecretRef = now.ControllerExpandSecretRef
+	}
+	if !equality.Semantic.DeepEqual(&v.Spec.PersistentVolumeSource, before) {
 		errs = append(errs, field.Forbidden(field.NewPath("spec", "persistentvolumesource"),
 			fmt.Sprintf("spec.persistentvolumesource is immutable after creation\n%v", diff.Diff(old.Spec.PersistentVolumeSource, v.Spec.PersistentVolumeSource))))
 	}

@@ -41,6 +41,9 @@ func validateIngress(i *networkingv1.Ingress) field.ErrorList {
 			at := specPath.Child("tls").Index(n).Child("hosts").Index(j)
 			errs = append(errs, checkHostName(at, host)...)
 		}
+		if t.SecretName != "" {
+			errs = append(errs, resource.DNSSubdomain(specPath.Child("tls").Index(n).Child("secretName"), t.SecretName)...)
+		}
 	}
 	if s.IngressClassName != nil {
 		errs = append(errs, resource.DNSSubdomain(specPath.Child("ingressClassName"), *s.IngressClassName)...)
