@@ -33,8 +33,12 @@ func TestMain(m *testing.M) {
 
 // start starts an API server with a scheduler that may do what it may in a
 // cluster, and a namespace for the test.
-func start(t testing.TB) *kubernetes.Clientset {
+func start(t testing.TB, options ...scheduler.Options) *kubernetes.Clientset {
 	t.Helper()
+	o := scheduler.Options{}
+	for _, given := range options {
+		o = given
+	}
 	cfg, server := apiservertest.Start(t, func(o *apiserver.Options) { o.AuthorizationModes = []string{"RBAC"} })
 	as := server.ClientConfig(&user.DefaultInfo{Name: "system:kube-scheduler", Groups: []string{user.AllAuthenticated}})
 	c, err := kubernetes.NewForConfig(cfg)
@@ -47,7 +51,7 @@ func start(t testing.TB) *kubernetes.Clientset {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- scheduler.Run(ctx, as, scheduler.Options{}) }()
+	go func() { done <- scheduler.Run(ctx, as, o) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -123,10 +127,15 @@ func unschedulable(p *corev1.Pod) *corev1.PodCondition {
 	return nil
 }
 
-// event waits for an event about a pod, and returns its note.
+// event waits for an event of the usual profile about a pod, and returns its note.
 func event(t *testing.T, c *kubernetes.Clientset, p *corev1.Pod, reason string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	return awaitEvent(t, c, p, reason, corev1.DefaultSchedulerName)
+}
+
+func awaitEvent(t *testing.T, c *kubernetes.Clientset, p *corev1.Pod, reason, from string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	w, err := c.EventsV1().Events("test").Watch(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -134,11 +143,11 @@ func event(t *testing.T, c *kubernetes.Clientset, p *corev1.Pod, reason string) 
 	}
 	defer w.Stop()
 	for ev := range w.ResultChan() {
-		if e, is := ev.Object.(*eventsv1.Event); is && e.Regarding.UID == p.UID && e.Reason == reason && e.ReportingController == "default-scheduler" {
+		if e, is := ev.Object.(*eventsv1.Event); is && e.Regarding.UID == p.UID && e.Reason == reason && e.ReportingController == from {
 			return e.Note
 		}
 	}
-	t.Fatalf("no event %s about pod %s", reason, p.Name)
+	t.Fatalf("no event %s of %s about pod %s", reason, from, p.Name)
 	return ""
 }
 

@@ -44,6 +44,7 @@ func (s *scheduler) settle(ctx context.Context, t *taker) {
 		s.learn(o)
 	}
 	t.written = true
+	s.signal() // the loop is to know when this is due
 	next := s.advance(ctx, t)
 	s.mu.Unlock()
 	if next != nil {

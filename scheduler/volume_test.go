@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -11,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/component-helpers/storage/volume"
+
+	"coracle.dev/coracle/scheduler"
 )
 
 func storageClass(t testing.TB, c *kubernetes.Clientset, name, provisioner string) {
@@ -142,4 +145,33 @@ func TestVolumes(t *testing.T) {
 			t.Errorf("pod %s went to %s, want %s", name, p.Spec.NodeName, node)
 		}
 	}
+}
+
+// TestVolumesInVain: a pod whose volume does not come is tried again elsewhere, and holds nothing meanwhile.
+func TestVolumesInVain(t *testing.T) {
+	c := start(t, scheduler.Options{BindTimeout: time.Second})
+	node(t, c, "a", "1", "10")
+	storageClass(t, c, "dynamic", "example.com/p")
+	claim(t, c, "data", "dynamic")
+	p := pod(t, c, "p", "700m", uses("data"))
+	p = await(t, c, "p", "was given up", func(p *corev1.Pod) bool {
+		got := unschedulable(p)
+		return got != nil && got.Reason == corev1.PodReasonSchedulerError
+	})
+	if got, want := unschedulable(p).Message, `running PreBind plugin "VolumeBinding": context deadline exceeded`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := event(t, c, p, "FailedScheduling"); got != unschedulable(p).Message {
+		t.Errorf("FailedScheduling says %q", got)
+	}
+	bindClaims(t, c) // which sees the claim when it is written next, for another node
+	selected, err := c.CoreV1().PersistentVolumeClaims("test").Get(t.Context(), "data", metav1.GetOptions{})
+	if err != nil || selected.Annotations[volume.AnnSelectedNode] != "a" {
+		t.Fatalf("the claim has the annotations %v (%v)", selected.Annotations, err)
+	}
+	awaitObject(t, "a claim that the provisioner gave back, since it cannot help there", func(ctx context.Context) bool {
+		_, err := c.CoreV1().PersistentVolumeClaims("test").Patch(ctx, "data", types.MergePatchType, []byte(`{"metadata":{"annotations":null}}`), metav1.PatchOptions{})
+		return err == nil
+	})
+	await(t, c, "p", "was bound", bound)
 }
