@@ -98,22 +98,35 @@ func newProcess(t *testing.T, flags ...string) *process {
 
 // start runs the server and returns when it is ready.
 func (p *process) start() error {
+	ready, err := p.begin()
+	if err != nil {
+		return err
+	}
+	return <-ready
+}
+
+// begin runs the server, and tells when it is ready or has ended before.
+func (p *process) begin() (ready <-chan error, err error) {
 	p.cmd = exec.Command(os.Args[0], p.flags...)
 	p.cmd.Env = append(os.Environ(), asServer+"=1")
 	p.cmd.Stderr = &p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || strings.TrimSpace(line) != "ready" {
-		return fmt.Errorf("the server says %q, %v; its log ends:\n%s", line, err, p.log.String())
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return nil
+	said := make(chan error, 1)
+	go func() {
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil || strings.TrimSpace(line) != "ready" {
+			err = fmt.Errorf("the server says %q, %v; its log ends:\n%s", line, err, p.log.String())
+		}
+		said <- err
+		_, _ = io.Copy(io.Discard, out)
+	}()
+	return said, nil
 }
 
 // kill ends the server without a warning.
