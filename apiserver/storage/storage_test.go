@@ -176,3 +176,27 @@ func TestPrefixes(t *testing.T) {
 		}
 	}
 }
+
+// TestRewriteMigrates stores an object in the encoding of today when it is updated without a change:
+// that is how what older versions have stored is brought up to date.
+func TestRewriteMigrates(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	in := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "x"}, Data: map[string]string{"k": secret}}
+	if err := configMaps(t, b, JSON).Create(t.Context(), "/configmaps/x/a", in, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if before := stored(t, b); !strings.HasPrefix(before, "{") {
+		t.Fatalf("stored as %.20q", before)
+	}
+	rewrite(t, b)
+	now := stored(t, b)
+	if !strings.HasPrefix(now, "k8s\x00") {
+		t.Errorf("stored as %.20q", now)
+	}
+	checkRead(t, b)
+	rewrite(t, b)
+	if stored(t, b) != now {
+		t.Error("what was up to date is written again")
+	}
+}
