@@ -277,6 +277,12 @@ func TestPreempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	await(t, c, "high", "was nominated", func(p *corev1.Pod) bool { return p != nil && p.Status.NominatedNodeName == "n" })
+	pod(t, c, "thief", "300m") // for which there is room beside the victim, but not beside whom it makes way for
+	thief := await(t, c, "thief", "was turned down", func(p *corev1.Pod) bool { return unschedulable(p) != nil })
+	if bound(thief) {
+		t.Errorf("the pod went to %s, whose room is kept", thief.Spec.NodeName)
+	}
 	low := await(t, c, "low", "was preempted", func(p *corev1.Pod) bool { return p == nil || p.DeletionTimestamp != nil })
 	if low != nil {
 		if got := event(t, c, low, "Preempted"); got == "" {
@@ -287,6 +293,7 @@ func TestPreempt(t *testing.T) {
 		}
 	}
 	await(t, c, "high", "was bound", bound)
+	await(t, c, "thief", "was bound", bound)
 }
 
 // TestMany binds 1,000 pods to 100 nodes.

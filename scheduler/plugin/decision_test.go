@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"coracle.dev/coracle/scheduler/snapshot"
 )
@@ -87,6 +88,31 @@ func TestDefaultSpreading(t *testing.T) {
 	}
 	if perNode["b1"] < 2 || perNode["a1"] < 1 || perNode["a2"] < 1 {
 		t.Errorf("pods went to %v: not spread over nodes and zones", got)
+	}
+}
+
+// TestPreemptionKeepsBudgets: a node whose pods no budget protects is better, and of a node's pods the unprotected go
+// first; but a budget does not keep a more important pod from running.
+func TestPreemptionKeepsBudgets(t *testing.T) {
+	c := world(node("a"), node("b"),
+		pod("a1", on("a"), asks("cpu=4"), app("guarded")),
+		pod("b1", on("b"), asks("cpu=2"), app("guarded"), priority(1)), pod("b2", on("b"), asks("cpu=2"), priority(2)))
+	guard := func(allowed int) {
+		c.SetBudget(snapshot.Budget{Namespace: "default", Name: "b", Selector: labels.SelectorFromSet(labels.Set{"app": "guarded"}), Allowed: allowed})
+	}
+	for _, tc := range []struct {
+		allowed int
+		cpu     string
+		want    string
+	}{
+		{1, "2", "a after a1"}, // the least important
+		{0, "2", "b after b2"}, // the only one that may go
+		{0, "4", "a after a1"}, // one violation either way
+	} {
+		guard(tc.allowed)
+		if got := decide(c, pod("p", asks("cpu="+tc.cpu), priority(9))); got != tc.want {
+			t.Errorf("with %d disruptions allowed, for %s CPUs: %s, want %s", tc.allowed, tc.cpu, got, tc.want)
+		}
 	}
 }
 
