@@ -11,6 +11,7 @@ package queue
 
 import (
 	"container/heap"
+	"container/list"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -35,10 +36,11 @@ type Item struct {
 	Gated    bool
 
 	place   place
-	index   int       // in its heap
-	ready   time.Time // end of backoff
-	since   time.Time // in unschedulable
-	patient bool      // must wait out its backoff: it failed by an error, not for lack of room
+	index   int           // in its heap
+	element *list.Element // in unschedulable
+	ready   time.Time     // end of backoff
+	since   time.Time     // in unschedulable
+	patient bool          // must wait out its backoff: it failed by an error, not for lack of room
 }
 
 type place int
@@ -46,15 +48,19 @@ type place int
 const (
 	nowhere place = iota
 	active
-	backoff
+	backoff // for lack of room
+	penance // backoff after an error
 	unschedulable
 )
 
-// Queue holds items by the uid of their pod.
+// Queue holds items by the uid of their pod. No operation looks at all of them, save Move at those that are
+// unschedulable.
 type Queue struct {
-	items   map[types.UID]*Item
-	active  itemHeap
-	backoff itemHeap
+	items         map[types.UID]*Item
+	active        itemHeap
+	backoff       itemHeap
+	penance       itemHeap
+	unschedulable list.List // by since; gated ones too
 
 	initialBackoff, maxBackoff time.Duration
 }
@@ -65,7 +71,8 @@ func New(initialBackoff, maxBackoff time.Duration) *Queue {
 		initialBackoff: initialBackoff, maxBackoff: maxBackoff,
 		items:   map[types.UID]*Item{},
 		active:  itemHeap{less: before},
-		backoff: itemHeap{less: func(a, b *Item) bool { return a.ready.Before(b.ready) }},
+		backoff: itemHeap{less: sooner},
+		penance: itemHeap{less: func(a, b *Item) bool { return a.ready.Before(b.ready) }},
 	}
 }
 
@@ -77,10 +84,18 @@ func before(a, b *Item) bool {
 	return a.Added.Before(b.Added)
 }
 
+// sooner is the order in which pods come back for want of others: those whose backoff ends in an earlier second, and of
+// these the more important.
+func sooner(a, b *Item) bool {
+	if x, y := a.ready.Unix(), b.ready.Unix(); x != y {
+		return x < y
+	}
+	return before(a, b)
+}
+
 // Len is the number of pods in each place.
 func (q *Queue) Len() (nActive, nBackoff, nUnschedulable int) {
-	nActive, nBackoff = len(q.active.items), len(q.backoff.items)
-	return nActive, nBackoff, len(q.items) - nActive - nBackoff
+	return len(q.active.items), len(q.backoff.items) + len(q.penance.items), q.unschedulable.Len()
 }
 
 // Add puts a new pod in, active, or unschedulable if it is gated.
@@ -123,19 +138,18 @@ func (q *Queue) Remove(uid types.UID) {
 
 // Pop hands out the next pod, or nil.
 func (q *Queue) Pop(now time.Time) *Item {
-	for len(q.backoff.items) > 0 && !q.backoff.items[0].ready.After(now) {
+	for len(q.backoff.items) > 0 && q.backoff.items[0].ready.Unix() < now.Unix() {
 		q.put(q.backoff.items[0], active, now)
+	}
+	for len(q.penance.items) > 0 && !q.penance.items[0].ready.After(now) {
+		q.put(q.penance.items[0], active, now)
 	}
 	var item *Item
 	switch {
 	case len(q.active.items) > 0:
 		item = q.active.items[0]
-	default:
-		for _, i := range q.backoff.items {
-			if !i.patient && (item == nil || before(i, item)) {
-				item = i
-			}
-		}
+	case len(q.backoff.items) > 0:
+		item = q.backoff.items[0]
 	}
 	if item == nil {
 		return nil
@@ -157,13 +171,15 @@ func (q *Queue) Unschedulable(item *Item, rejected framework.Plugins, now time.T
 func (q *Queue) Failed(item *Item, now time.Time) {
 	item.patient = true
 	item.ready = now.Add(q.backoffFor(item.Attempts))
-	q.put(item, backoff, now)
+	q.put(item, penance, now)
 }
 
 // Move retries the unschedulable pods that want it.
 func (q *Queue) Move(want func(*Item) bool, now time.Time) (moved int) {
-	for _, item := range q.items {
-		if item.place == unschedulable && !item.Gated && want(item) {
+	for e := q.unschedulable.Front(); e != nil; {
+		item := e.Value.(*Item)
+		e = e.Next()
+		if !item.Gated && want(item) {
 			q.retry(item, now)
 			moved++
 		}
@@ -173,20 +189,28 @@ func (q *Queue) Move(want func(*Item) bool, now time.Time) (moved int) {
 
 // Flush retries pods that have waited for MaxWait.
 func (q *Queue) Flush(now time.Time) {
-	q.Move(func(item *Item) bool { return now.Sub(item.since) >= MaxWait }, now)
+	for e := q.unschedulable.Front(); e != nil; {
+		item := e.Value.(*Item)
+		if now.Sub(item.since) < MaxWait {
+			return
+		}
+		e = e.Next()
+		if item.Gated {
+			q.put(item, unschedulable, now) // to be looked at again as late as the others
+			continue
+		}
+		q.retry(item, now)
+	}
 }
 
 // Next is when Pop or Flush next has something to do without anything happening. Zero is never.
 func (q *Queue) Next() time.Time {
 	var next time.Time
-	if len(q.backoff.items) > 0 {
-		next = q.backoff.items[0].ready
+	if len(q.penance.items) > 0 {
+		next = q.penance.items[0].ready
 	}
-	for _, item := range q.items {
-		if item.place != unschedulable || item.Gated {
-			continue
-		}
-		if due := item.since.Add(MaxWait); next.IsZero() || due.Before(next) {
+	if e := q.unschedulable.Front(); e != nil {
+		if due := e.Value.(*Item).since.Add(MaxWait); next.IsZero() || due.Before(next) {
 			next = due
 		}
 	}
@@ -195,11 +219,14 @@ func (q *Queue) Next() time.Time {
 
 // retry makes a pod active, once its backoff is over.
 func (q *Queue) retry(item *Item, now time.Time) {
-	if item.ready.After(now) {
+	switch {
+	case !item.ready.After(now):
+		q.put(item, active, now)
+	case item.patient:
+		q.put(item, penance, now)
+	default:
 		q.put(item, backoff, now)
-		return
 	}
-	q.put(item, active, now)
 }
 
 func (q *Queue) backoffFor(attempts int) time.Duration {
@@ -219,8 +246,11 @@ func (q *Queue) put(item *Item, to place, now time.Time) {
 		heap.Push(&q.active, item)
 	case backoff:
 		heap.Push(&q.backoff, item)
+	case penance:
+		heap.Push(&q.penance, item)
 	case unschedulable:
 		item.since = now
+		item.element = q.unschedulable.PushBack(item)
 	}
 }
 
@@ -230,6 +260,10 @@ func (q *Queue) take(item *Item) {
 		heap.Remove(&q.active, item.index)
 	case backoff:
 		heap.Remove(&q.backoff, item.index)
+	case penance:
+		heap.Remove(&q.penance, item.index)
+	case unschedulable:
+		q.unschedulable.Remove(item.element)
 	}
 	item.place = nowhere
 }

@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -127,5 +129,67 @@ func TestUpdate(t *testing.T) {
 	q.Remove("mid")
 	if got := popped(q, at(6)); got != "" {
 		t.Errorf("popped %s after its removal", got)
+	}
+}
+
+// TestNothingIsLost drives random operations, and sees that each pod is in the queue once until it is taken out.
+func TestNothingIsLost(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	q := New(InitialBackoff, MaxBackoff)
+	in, gated, seconds := map[string]bool{}, map[string]bool{}, 0.0
+	for step := range 20000 {
+		seconds += r.Float64()
+		name := fmt.Sprint(r.IntN(30))
+		switch r.IntN(6) {
+		case 0:
+			if !in[name] {
+				gated[name] = r.IntN(4) == 0
+				q.Add(pod(name, int32(r.IntN(3))), gated[name], at(seconds))
+				in[name] = true
+			}
+		case 1:
+			gated[name] = gated[name] && r.IntN(2) == 0
+			if known := q.Update(pod(name, int32(r.IntN(3))), gated[name], r.IntN(2) == 0, at(seconds)); known != in[name] {
+				t.Fatalf("step %d: updating %s: known %v, want %v", step, name, known, in[name])
+			}
+		case 2:
+			q.Remove(types.UID(name))
+			delete(in, name)
+		case 3:
+			q.Move(func(*Item) bool { return r.IntN(2) == 0 }, at(seconds))
+		case 4:
+			q.Flush(at(seconds))
+		case 5:
+			item := q.Pop(at(seconds))
+			if item == nil {
+				continue
+			}
+			if !in[item.Pod.Name] || gated[item.Pod.Name] {
+				t.Fatalf("step %d: popped %s: in the queue %v, gated %v", step, item.Pod.Name, in[item.Pod.Name], gated[item.Pod.Name])
+			}
+			switch r.IntN(3) {
+			case 0:
+				delete(in, item.Pod.Name)
+			case 1:
+				q.Unschedulable(item, 1, at(seconds))
+			case 2:
+				q.Failed(item, at(seconds))
+			}
+		}
+		if a, b, c := q.Len(); a+b+c != len(in) {
+			t.Fatalf("step %d: %d+%d+%d pods in the queue, want %d", step, a, b, c, len(in))
+		}
+	}
+	for range 100 { // whoever is not gated comes out in the end
+		seconds += 1000
+		q.Flush(at(seconds))
+		if item := q.Pop(at(seconds)); item != nil {
+			delete(in, item.Pod.Name)
+		}
+	}
+	for name := range in {
+		if !gated[name] {
+			t.Errorf("pod %s stays in the queue", name)
+		}
 	}
 }
