@@ -144,7 +144,8 @@ func TestConfigDefaultsOfClustersDoNotOverlap(t *testing.T) {
 		}
 		for _, o := range all {
 			if o.ClusterCIDR.Overlaps(c.ClusterCIDR) || o.ServiceClusterIPRange.Overlaps(c.ServiceClusterIPRange) ||
-				o.ClusterCIDR.Overlaps(c.ServiceClusterIPRange) || o.SecurePort == c.SecurePort || o.AgentPort == c.AgentPort || o.Bridge == c.Bridge {
+				o.ClusterCIDR.Overlaps(c.ServiceClusterIPRange) || o.LoadBalancerIPRange.Overlaps(c.LoadBalancerIPRange) ||
+				o.LoadBalancerIPRange.Overlaps(c.ServiceClusterIPRange) || o.LoadBalancerIPRange.Overlaps(c.ClusterCIDR) || o.SecurePort == c.SecurePort || o.AgentPort == c.AgentPort || o.Bridge == c.Bridge {
 				t.Errorf("slots %d and %d share ports, ranges or the bridge", o.Slot, c.Slot)
 			}
 		}

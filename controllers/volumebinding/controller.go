@@ -41,7 +41,7 @@ type Reconciler struct {
 	client   client.Client
 	live     client.Reader
 	recorder record.EventRecorder
-	// told is the last event about each claim or volume, by its UID.
+	// told is the last event about each claim or volume that exists, by its name.
 	told sync.Map
 }
 
@@ -176,6 +176,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) claim(ctx context.Context, name types.NamespacedName) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	if err := r.client.Get(ctx, name, claim); err != nil {
+		r.told.Delete(name)
 		return client.IgnoreNotFound(err)
 	}
 	s, err := r.observe(ctx, claim)
@@ -264,6 +265,7 @@ func (r *Reconciler) volumes(ctx context.Context, field, value string) ([]*corev
 func (r *Reconciler) volume(ctx context.Context, name string) error {
 	v := &corev1.PersistentVolume{}
 	if err := r.client.Get(ctx, types.NamespacedName{Name: name}, v); err != nil {
+		r.told.Delete(types.NamespacedName{Name: name})
 		return client.IgnoreNotFound(err)
 	}
 	claim, err := r.claimOf(ctx, v)
@@ -306,13 +308,21 @@ func (r *Reconciler) claimOf(ctx context.Context, v *corev1.PersistentVolume) (*
 	return nil, nil
 }
 
+// told is an event that was written.
+type told struct {
+	uid types.UID
+	note
+}
+
 // tell writes an event about a claim or volume, unless it was the last one too.
 func (r *Reconciler) tell(o client.Object, n *note) {
+	key := client.ObjectKeyFromObject(o)
 	if n == nil {
-		r.told.Delete(o.GetUID())
+		r.told.Delete(key)
 		return
 	}
-	if last, known := r.told.Swap(o.GetUID(), *n); !known || last != *n {
+	now := told{o.GetUID(), *n}
+	if last, known := r.told.Swap(key, now); !known || last != now {
 		r.recorder.Event(o, n.kind, n.reason, n.message)
 	}
 }
