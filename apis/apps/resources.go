@@ -43,6 +43,8 @@ var daemonSets = resource.Resource[*appsv1.DaemonSet]{
 	Spec:                 func(o *appsv1.DaemonSet) any { return &o.Spec },
 	Status:               func(o *appsv1.DaemonSet) any { return &o.Status },
 	Default:              defaultDaemonSet,
+	PrepareForCreate:     prepareDaemonSet,
+	PrepareForUpdate:     prepareDaemonSetUpdate,
 	Columns:              daemonSetColumns,
 	Validate:             validateDaemonSet,
 	ValidateUpdate:       validateDaemonSetUpdate,
