@@ -69,8 +69,25 @@ func trusted(ctx context.Context) bool {
 	return !ok || slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup)
 }
 
+// collected reports whether the update concerns nothing but what the garbage collector writes, so that it
+// can delete roles that it does not hold. A label, for one, may make a role part of others.
+func collected(obj, old runtime.Object) bool {
+	if old == nil {
+		return false
+	}
+	now, ok := obj.DeepCopyObject().(metav1.Object)
+	was, ok2 := old.(metav1.Object)
+	if !ok || !ok2 || was.GetUID() == "" {
+		return false
+	}
+	now.SetOwnerReferences(was.GetOwnerReferences())
+	now.SetFinalizers(was.GetFinalizers())
+	now.SetManagedFields(was.GetManagedFields())
+	return equality.Semantic.DeepEqual(now, old)
+}
+
 func (g guard) role(ctx context.Context, obj, old runtime.Object) error {
-	if trusted(ctx) {
+	if trusted(ctx) || collected(obj, old) {
 		return nil
 	}
 	var resource, namespace, name string
@@ -78,19 +95,12 @@ func (g guard) role(ctx context.Context, obj, old runtime.Object) error {
 	switch r := obj.(type) {
 	case *rbacv1.ClusterRole:
 		resource, name, rules = "clusterroles", r.Name, r.Rules
-		o, _ := old.(*rbacv1.ClusterRole)
-		if o != nil && equality.Semantic.DeepEqual(o.Rules, r.Rules) && equality.Semantic.DeepEqual(o.AggregationRule, r.AggregationRule) {
-			return nil
-		}
 		// Who aggregates gets whatever anyone puts into a role with the right label.
 		if r.AggregationRule != nil {
 			rules = append(slices.Clone(rules), everything...)
 		}
 	case *rbacv1.Role:
 		resource, namespace, name, rules = "roles", namespaceOf(ctx, r.Namespace), r.Name, r.Rules
-		if o, _ := old.(*rbacv1.Role); o != nil && equality.Semantic.DeepEqual(o.Rules, r.Rules) {
-			return nil
-		}
 	default:
 		return fmt.Errorf("guarding roles: unexpected %T", obj)
 	}
@@ -106,7 +116,7 @@ var everything = []rbacv1.PolicyRule{
 }
 
 func (g guard) binding(ctx context.Context, obj, old runtime.Object) error {
-	if trusted(ctx) {
+	if trusted(ctx) || collected(obj, old) {
 		return nil
 	}
 	var resource, namespace, name string
@@ -114,14 +124,8 @@ func (g guard) binding(ctx context.Context, obj, old runtime.Object) error {
 	switch b := obj.(type) {
 	case *rbacv1.ClusterRoleBinding:
 		resource, name, ref = "clusterrolebindings", b.Name, b.RoleRef
-		if o, _ := old.(*rbacv1.ClusterRoleBinding); o != nil && equality.Semantic.DeepEqual(o.RoleRef, ref) && equality.Semantic.DeepEqual(o.Subjects, b.Subjects) {
-			return nil
-		}
 	case *rbacv1.RoleBinding:
 		resource, namespace, name, ref = "rolebindings", namespaceOf(ctx, b.Namespace), b.Name, b.RoleRef
-		if o, _ := old.(*rbacv1.RoleBinding); o != nil && equality.Semantic.DeepEqual(o.RoleRef, ref) && equality.Semantic.DeepEqual(o.Subjects, b.Subjects) {
-			return nil
-		}
 	default:
 		return fmt.Errorf("guarding role bindings: unexpected %T", obj)
 	}
