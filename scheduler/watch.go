@@ -9,7 +9,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -71,14 +70,6 @@ func livePods(client kubernetes.Interface, _ time.Duration) cache.SharedIndexInf
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
 	).String()
 	return coreinformers.NewFilteredPodInformer(client, metav1.NamespaceAll, 0, nil, func(o *metav1.ListOptions) { o.FieldSelector = live })
-}
-
-// slim drops what no decision looks at, since every pod is kept in memory.
-func slim(obj any) (any, error) {
-	if o, err := meta.Accessor(obj); err == nil {
-		o.SetManagedFields(nil)
-	}
-	return obj, nil
 }
 
 // object is what an event is about, also if it is of an object whose last state was missed.
