@@ -116,6 +116,9 @@ func serverConfig(ctx context.Context, o Options) *embed.Config {
 	if c.QuotaBackendBytes == 0 {
 		c.QuotaBackendBytes = DefaultQuotaBytes
 	}
+	// Whatever fits a request's body fits here; etcd's own limit, half of that, would be met with an
+	// internal error that names no limit.
+	c.MaxRequestBytes = 10 << 20
 	c.WatchProgressNotifyInterval = 5 * time.Second // consistent reads from the watch cache need it
 	c.EnableGRPCGateway = false
 	logger := zap.New(&logCore{logger: klog.FromContext(ctx).WithName("etcd")}, zap.WithFatalHook(zapcore.WriteThenPanic))

@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // request is a request that a server must refuse, or survive.
@@ -175,6 +179,40 @@ func TestBadInput(t *testing.T) {
 	}
 	if after := server.resident(t); after > before+600 {
 		t.Errorf("the server has %d MiB, had %d", after, before)
+	}
+}
+
+// TestLargeObject: an object is kept whole up to the limit of a request, and refused by that limit alone.
+func TestLargeObject(t *testing.T) {
+	server, cs := serverFor(t)
+	var sets []appsv1.Deployment
+	for i, size := range []int{1 << 20, 2 << 20, 2900 << 10} {
+		env := make([]corev1.EnvVar, size>>10)
+		for j := range env {
+			env[j] = corev1.EnvVar{Name: fmt.Sprint("E", j), Value: strings.Repeat("x", 960)}
+		}
+		labels := map[string]string{"app": "large"}
+		d := appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("large-", i)}}
+		d.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
+		d.Spec.Template = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Env: env}}}}
+		created, err := cs.AppsV1().Deployments("default").Create(t.Context(), &d, metav1.CreateOptions{})
+		if err != nil {
+			t.Errorf("an object of %d bytes: %v", size, err)
+			continue
+		}
+		sets = append(sets, *created)
+	}
+	list, err := cs.AppsV1().Deployments("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 3 {
+		t.Fatalf("%d large objects are listed, want 3: %v", len(list.Items), err)
+	}
+	for i, d := range list.Items {
+		if got, want := len(d.Spec.Template.Spec.Containers[0].Env), len(sets[i].Spec.Template.Spec.Containers[0].Env); got != want {
+			t.Errorf("%s has %d values, want %d", d.Name, got, want)
+		}
+	}
+	if mib := server.resident(t); mib > 1500 {
+		t.Errorf("the server has %d MiB", mib)
 	}
 }
 
