@@ -217,12 +217,16 @@ func present(sets []*appsv1.ReplicaSet) int32 {
 }
 
 // dependable counts the available pods on which there is relying: a set that
-// was just scaled down may still report pods that are about to go. Kubernetes
-// 1.37 counts those too, and can fall below the minimum by them.
+// was just scaled down may still report pods that are about to go; one that was
+// scaled down and up again, and has yet to observe the latter, may have removed
+// any number. Kubernetes 1.37 counts those too, and can fall below the minimum
+// by them.
 func dependable(sets []*appsv1.ReplicaSet) int32 {
 	n := int32(0)
 	for _, rs := range sets {
-		n += min(rs.Status.AvailableReplicas, *rs.Spec.Replicas)
+		if rs.Status.ObservedGeneration >= rs.Generation {
+			n += min(rs.Status.AvailableReplicas, *rs.Spec.Replicas)
+		}
 	}
 	return n
 }

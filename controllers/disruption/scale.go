@@ -69,7 +69,8 @@ func (r *Reconciler) scaleOfOwner(ctx context.Context, namespace string, ref *me
 	obj.SetGroupVersionKind(gv.WithKind(ref.Kind))
 	obj.SetNamespace(namespace)
 	obj.SetName(ref.Name)
-	scale := &autoscalingv1.Scale{}
+	scale := &unstructured.Unstructured{} // as the client wants it, of an object that is
+	scale.SetGroupVersionKind(autoscalingv1.SchemeGroupVersion.WithKind("Scale"))
 	if err := r.client.SubResource("scale").Get(ctx, obj, scale); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			// Gone, or a kind without a scale: told apart by asking for itself.
@@ -79,7 +80,8 @@ func (r *Reconciler) scaleOfOwner(ctx context.Context, namespace string, ref *me
 		}
 		return "", 0, err
 	}
-	return scale.UID, int(scale.Spec.Replicas), nil
+	replicas, _, err := unstructured.NestedInt64(scale.Object, "spec", "replicas")
+	return scale.GetUID(), int(replicas), err
 }
 
 func (r *Reconciler) scaleOfReplicaSet(ctx context.Context, key types.NamespacedName) (types.UID, int, error) {

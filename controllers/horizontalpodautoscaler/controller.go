@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
@@ -124,8 +125,30 @@ func (r *Reconciler) scale(ctx context.Context, hpa *autoscalingv2.HorizontalPod
 	target.SetGroupVersionKind(mapping.GroupVersionKind)
 	target.SetNamespace(hpa.Namespace)
 	target.SetName(ref.Name)
+	found := newScale() // as the client wants it, of an object that is
+	if err := r.client.SubResource("scale").Get(ctx, target, found); err != nil {
+		return nil, nil, err
+	}
 	scale := &autoscalingv1.Scale{}
-	return target, scale, r.client.SubResource("scale").Get(ctx, target, scale)
+	return target, scale, runtime.DefaultUnstructuredConverter.FromUnstructured(found.Object, scale)
+}
+
+func newScale() *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(autoscalingv1.SchemeGroupVersion.WithKind("Scale"))
+	return u
+}
+
+// rescale gives the target a size, if it is still the one that was read.
+func (r *Reconciler) rescale(ctx context.Context, target *unstructured.Unstructured, scale *autoscalingv1.Scale, replicas int32) error {
+	wanted := newScale()
+	wanted.SetNamespace(scale.Namespace)
+	wanted.SetName(scale.Name)
+	wanted.SetResourceVersion(scale.ResourceVersion)
+	if err := unstructured.SetNestedField(wanted.Object, int64(replicas), "spec", "replicas"); err != nil {
+		return err
+	}
+	return r.client.SubResource("scale").Update(ctx, target, client.WithSubResourceBody(wanted))
 }
 
 // refuse tells that the target's scale cannot be read.
@@ -174,8 +197,7 @@ func (r *Reconciler) apply(ctx context.Context, hpa *autoscalingv2.HorizontalPod
 	from, to := scale.Spec.Replicas, scale.Spec.Replicas
 	var failure error
 	if a.rescale {
-		scale.Spec.Replicas = a.replicas
-		failure = r.client.SubResource("scale").Update(ctx, target, client.WithSubResourceBody(scale))
+		failure = r.rescale(ctx, target, scale, a.replicas)
 		if apierrors.IsConflict(failure) || apierrors.IsNotFound(failure) {
 			return failure // it changed meanwhile: looked at again
 		}

@@ -122,7 +122,7 @@ func (r *Reconciler[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if settled && obj.GetDeletionTimestamp() == nil {
 		failure = r.manage(ctx, obj, set, active)
 	}
-	next, err := r.writeStatus(ctx, obj, set, active, terminating, failure)
+	next, err := r.writeStatus(ctx, obj, set, observation{active, terminating, settled}, failure)
 	if failure != nil {
 		return outcome.Of(ctrl.Result{}, failure)
 	}
@@ -210,9 +210,9 @@ func (r *Reconciler[T]) delete(ctx context.Context, obj T, pods []*corev1.Pod) e
 
 // writeStatus writes the status if it changed, and returns how long it takes
 // until it changes with time.
-func (r *Reconciler[T]) writeStatus(ctx context.Context, obj T, set Set, active []*corev1.Pod, terminating int, failure error) (time.Duration, error) {
+func (r *Reconciler[T]) writeStatus(ctx context.Context, obj T, set Set, o observation, failure error) (time.Duration, error) {
 	now := r.now()
-	st, next := status(set, active, terminating, failure, now)
+	st, next := status(set, o, failure, now)
 	var wait time.Duration
 	if !next.IsZero() {
 		wait = next.Sub(now)

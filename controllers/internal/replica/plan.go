@@ -30,15 +30,27 @@ func surplus(s Set, active int) int {
 	return min(burst, max(-burst, active-int(s.Replicas)))
 }
 
-// status is the new status of a set which has the given active and terminating
-// pods. The second result is when it will next change by the mere passing of
-// time, or zero.
-func status(s Set, active []*corev1.Pod, terminating int, failure error, now time.Time) (appsv1.ReplicaSetStatus, time.Time) {
+// observation is what a pass has seen of an owner's pods.
+type observation struct {
+	active      []*corev1.Pod
+	terminating int
+	// settled tells that what the owner's controller did last is among it.
+	settled bool
+}
+
+// status is the new status of a set of which the given was seen. The second
+// result is when it will next change by the mere passing of time, or zero. As
+// long as the cache has yet to show what was done, the generation is not called
+// observed: the pods counted may be gone.
+func status(s Set, o observation, failure error, now time.Time) (appsv1.ReplicaSetStatus, time.Time) {
+	active, terminating := o.active, o.terminating
 	st := *s.Status.DeepCopy()
 	st.Replicas = int32(len(active))
 	st.FullyLabeledReplicas, st.ReadyReplicas, st.AvailableReplicas = 0, 0, 0
 	st.TerminatingReplicas = new(int32(terminating))
-	st.ObservedGeneration = s.Generation
+	if o.settled {
+		st.ObservedGeneration = s.Generation
+	}
 
 	var next time.Time
 	template := labels.Set(s.Template.Labels).AsSelectorPreValidated()

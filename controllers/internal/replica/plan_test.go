@@ -42,7 +42,7 @@ func TestStatus(t *testing.T) {
 		Status:   appsv1.ReplicaSetStatus{Replicas: 9, ReadyReplicas: 9, AvailableReplicas: 9, FullyLabeledReplicas: 9},
 	}
 	pods := []*corev1.Pod{pod(1, "web", 10*time.Second), pod(2, "web", 4*time.Second), pod(3, "web", time.Second), pod(4, "other", -1)}
-	got, next := status(set, pods, 2, nil, now)
+	got, next := status(set, observation{pods, 2, true}, nil, now)
 	want := appsv1.ReplicaSetStatus{Replicas: 4, FullyLabeledReplicas: 3, ReadyReplicas: 3, AvailableReplicas: 1,
 		TerminatingReplicas: new(int32(2)), ObservedGeneration: 7}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -52,30 +52,30 @@ func TestStatus(t *testing.T) {
 		t.Errorf("changes in %v, not 6s, when the second pod becomes available", wait)
 	}
 	set.MinReadySeconds = 0
-	if got, next := status(set, pods, 0, nil, now); got.AvailableReplicas != 3 || !next.IsZero() {
+	if got, next := status(set, observation{pods, 0, true}, nil, now); got.AvailableReplicas != 3 || !next.IsZero() {
 		t.Errorf("without minReadySeconds %d are available, next change %v", got.AvailableReplicas, next)
 	}
 }
 
 func TestStatusFailure(t *testing.T) {
 	set := Set{Replicas: 2, Template: &corev1.PodTemplateSpec{}}
-	st, _ := status(set, nil, 0, errors.New("quota"), now)
+	st, _ := status(set, observation{nil, 0, true}, errors.New("quota"), now)
 	want := []appsv1.ReplicaSetCondition{{Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue,
 		Reason: "FailedCreate", Message: "quota", LastTransitionTime: metav1.NewTime(now)}}
 	if diff := cmp.Diff(want, st.Conditions); diff != "" {
 		t.Errorf("conditions after a failure (-want +got):\n%s", diff)
 	}
 	set.Status = st
-	later, _ := status(set, nil, 0, errors.New("quota still"), now.Add(time.Hour))
+	later, _ := status(set, observation{nil, 0, true}, errors.New("quota still"), now.Add(time.Hour))
 	if diff := cmp.Diff(want, later.Conditions); diff != "" {
 		t.Errorf("conditions after another failure (-want +got):\n%s", diff)
 	}
-	healed, _ := status(set, nil, 0, nil, now)
+	healed, _ := status(set, observation{nil, 0, true}, nil, now)
 	if len(healed.Conditions) != 0 {
 		t.Errorf("conditions after success: %v", healed.Conditions)
 	}
 	three := []*corev1.Pod{pod(1, "a", -1), pod(2, "a", -1), pod(3, "a", -1)}
-	if st, _ := status(Set{Replicas: 2, Template: &corev1.PodTemplateSpec{}}, three, 0, errors.New("x"), now); st.Conditions[0].Reason != "FailedDelete" {
+	if st, _ := status(Set{Replicas: 2, Template: &corev1.PodTemplateSpec{}}, observation{three, 0, true}, errors.New("x"), now); st.Conditions[0].Reason != "FailedDelete" {
 		t.Errorf("reason is %s", st.Conditions[0].Reason)
 	}
 }
