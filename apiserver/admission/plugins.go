@@ -47,6 +47,7 @@ import (
 	"coracle.dev/coracle/apiserver/admission/serviceaccount"
 	"coracle.dev/coracle/apiserver/admission/storageprotection"
 	"coracle.dev/coracle/apiserver/admission/toleration"
+	"coracle.dev/coracle/apiserver/admission/topologylabels"
 )
 
 // entry is a plugin and whether it runs unless flags say otherwise.
@@ -87,6 +88,7 @@ var order = []entry{
 	{certificate.SubjectRestrictionName, true},
 	{defaultclass.IngressName, true},
 	{externalip.Name, false},
+	{topologylabels.Name, true},
 	{mutatingpolicy.PluginName, true},
 	{mutating.PluginName, true},
 	{validatingpolicy.PluginName, true},
@@ -157,7 +159,7 @@ func New(o Options) (admission.Interface, error) {
 		nodeselector.Register, eventratelimit.Register, ownerreference.Register, certificate.Register, externalip.Register,
 		limitranger.Register, serviceaccount.Register, noderestriction.Register, nodetaint.Register,
 		priority.Register, toleration.Register, defaultclass.Register, runtimeclass.Register,
-		podsecurity.Register, storageprotection.Register, claimresize.Register, quotaplugin.Register,
+		podsecurity.Register, storageprotection.Register, claimresize.Register, topologylabels.Register, quotaplugin.Register,
 	} {
 		register(plugins)
 	}
