@@ -96,3 +96,41 @@ func TestRemovedGroups(t *testing.T) {
 		t.Errorf("after deletion there are %v, %v", left.Items, err)
 	}
 }
+
+// TestApplyAcrossVersions: one manager writes an old group, another the current one; each owns its fields
+// in both.
+func TestApplyAcrossVersions(t *testing.T) {
+	config, server := apiservertest.Start(t)
+	k := newKubectl(t, server)
+	old := oldManifests[0].manifest
+	current := `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: tomcat-deploy}
+spec:
+  selector: {matchLabels: {app: app-demo, tier: frontend}}
+  template:
+    metadata: {labels: {app: app-demo, tier: frontend}}
+    spec: {containers: [{name: tomcat-demo, image: "tomcat-app:v2"}]}
+`
+	k.run(t, old, "apply", "--server-side", "--field-manager=old", "-f", "-")
+	if _, err := k.try(t, current, "apply", "--server-side", "--field-manager=new", "-f", "-"); err == nil || !strings.Contains(err.Error(), `conflict with "old": .spec.template.spec.containers[name="tomcat-demo"].image`) {
+		t.Errorf("the image is the other manager's: %v", err)
+	}
+	k.run(t, current, "apply", "--server-side", "--force-conflicts", "--field-manager=new", "-f", "-")
+	// The old manager no longer wants a number of replicas; nobody else has said one.
+	k.run(t, strings.Replace(strings.Replace(old, "replicas: 1", "minReadySeconds: 3", 1), "tomcat-app:v1", "tomcat-app:v2", 1), "apply", "--server-side", "--field-manager=old", "-f", "-")
+	d, err := kubernetes.NewForConfigOrDie(config).AppsV1().Deployments("default").Get(t.Context(), "tomcat-deploy", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Spec.MinReadySeconds != 3 || d.Spec.Template.Spec.Containers[0].Image != "tomcat-app:v2" || len(d.Spec.Template.Spec.Containers[0].Ports) != 1 {
+		t.Errorf("after both applied: %+v", d.Spec)
+	}
+	versions := map[string]string{}
+	for _, m := range d.ManagedFields {
+		versions[m.Manager] = m.APIVersion
+	}
+	if versions["old"] != "extensions/v1beta1" || versions["new"] != "apps/v1" {
+		t.Errorf("managers: %v", versions)
+	}
+}
