@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,6 +40,21 @@ rules:
 - level: None
 `
 
+// admissionConfig warns of privileged pods, and lets nobody have gold storage without a quota.
+const admissionConfig = `
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration: {apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, defaults: {enforce: baseline}, exemptions: {namespaces: [limited, default]}}
+- name: ResourceQuota
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: ResourceQuotaConfiguration
+    limitedResources:
+    - {resource: persistentvolumeclaims, matchContains: [gold.storageclass.storage.k8s.io/requests.storage]}
+`
+
 // operated is a server that keeps watch over its requests, and what it is watched by.
 type operated struct {
 	config *rest.Config
@@ -51,20 +65,17 @@ type operated struct {
 
 func TestOperation(t *testing.T) {
 	dir := t.TempDir()
-	policy := filepath.Join(dir, "policy.yaml")
-	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	policy, plugins := writeFile(t, "policy.yaml", auditPolicy), writeFile(t, "admission.yaml", admissionConfig)
 	spans := startCollector(t)
 	o := &operated{audit: filepath.Join(dir, "audit.log")}
 	o.config, o.server = apiservertest.Start(t, func(opts *apiserver.Options) {
-		opts.Operation.Audit.PolicyFile = policy
+		opts.Operation.Audit.PolicyFile, opts.Operation.AdmissionConfigFile = policy, plugins
 		opts.Operation.Audit.LogOptions.Path = o.audit
 		opts.Operation.Tracing.ConfigFile = spans.config(t, dir)
 	})
 	o.client = clientFor(t, o.config)
 	for name, f := range map[string]func(*testing.T, *operated){
-		"Flows": testFlows, "FlowLimits": testFlowLimits, "Quota": testQuota, "PodSecurity": testPodSecurity,
+		"Flows": testFlows, "FlowLimits": testFlowLimits, "Quota": testQuota, "LimitedByDefault": testLimitedByDefault, "PodSecurity": testPodSecurity,
 		"Discovery": testDiscovery, "Audit": testAudit, "Checks": testChecks, "Metrics": testMetrics,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, o) })
@@ -96,109 +107,6 @@ func (o *operated) as(t *testing.T, name, path string) (*http.Response, string) 
 		t.Fatal(err)
 	}
 	return resp, string(body)
-}
-
-func testFlows(t *testing.T, o *operated) {
-	schemas, levels := o.client.FlowcontrolV1().FlowSchemas(), o.client.FlowcontrolV1().PriorityLevelConfigurations()
-	f, err := schemas.Get(t.Context(), "global-default", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := levels.Get(t.Context(), "exempt", metav1.GetOptions{}); err != nil {
-		t.Error(err)
-	}
-	eventually(t, "an ordinary request takes the default flow", func(context.Context) (bool, any) {
-		resp, _ := o.as(t, "jane", "/api/v1/namespaces")
-		got := resp.Header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID)
-		return got == string(f.UID), got
-	})
-	// What is mandatory comes back, what is suggested is as its user wants it.
-	f.Spec.MatchingPrecedence = 9899
-	f.Annotations[flowcontrolv1.AutoUpdateAnnotationKey] = "false"
-	if _, err := schemas.Update(t.Context(), f, metav1.UpdateOptions{}); err != nil {
-		t.Error(err)
-	}
-}
-
-// testFlowLimits gives a user the least capacity: one request at a time.
-func testFlowLimits(t *testing.T, o *operated) {
-	zero := int32(0)
-	_, err := o.client.FlowcontrolV1().PriorityLevelConfigurations().Create(t.Context(), &flowcontrolv1.PriorityLevelConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "nothing"},
-		Spec: flowcontrolv1.PriorityLevelConfigurationSpec{Type: flowcontrolv1.PriorityLevelEnablementLimited, Limited: &flowcontrolv1.LimitedPriorityLevelConfiguration{
-			NominalConcurrencyShares: &zero, BorrowingLimitPercent: &zero, LimitResponse: flowcontrolv1.LimitResponse{Type: flowcontrolv1.LimitResponseTypeReject},
-		}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema, err := o.client.FlowcontrolV1().FlowSchemas().Create(t.Context(), &flowcontrolv1.FlowSchema{
-		ObjectMeta: metav1.ObjectMeta{Name: "greedy"},
-		Spec: flowcontrolv1.FlowSchemaSpec{
-			MatchingPrecedence: 100, PriorityLevelConfiguration: flowcontrolv1.PriorityLevelConfigurationReference{Name: "nothing"},
-			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
-				Subjects:      []flowcontrolv1.Subject{{Kind: flowcontrolv1.SubjectKindUser, User: &flowcontrolv1.UserSubject{Name: "greedy"}}},
-				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}, ClusterScope: true, Namespaces: []string{"*"}}},
-			}},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the user takes the flow", func(context.Context) (bool, any) {
-		resp, _ := o.as(t, "greedy", "/api/v1/namespaces")
-		got := resp.Header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID)
-		return got == string(schema.UID), got
-	})
-	release := o.occupy(t, "greedy")
-	defer release()
-	eventually(t, "the user is refused", func(context.Context) (bool, any) {
-		resp, body := o.as(t, "greedy", "/api/v1/namespaces")
-		return resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != "", body
-	})
-	if resp, body := o.as(t, "jane", "/api/v1/namespaces"); resp.StatusCode != http.StatusOK {
-		t.Errorf("another user: %s", body)
-	}
-	eventually(t, "the schema says that its level is there", func(ctx context.Context) (bool, any) {
-		f, err := o.client.FlowcontrolV1().FlowSchemas().Get(ctx, "greedy", metav1.GetOptions{})
-		return err == nil && slices.ContainsFunc(f.Status.Conditions, func(c flowcontrolv1.FlowSchemaCondition) bool {
-			return c.Type == flowcontrolv1.FlowSchemaConditionDangling && c.Status == flowcontrolv1.ConditionFalse
-		}), err
-	})
-}
-
-// occupy begins a request of the user's that ends when the returned function is called: its body does
-// not come.
-func (o *operated) occupy(t *testing.T, name string) (release func()) {
-	t.Helper()
-	c := apiservertest.TLS(o.server)
-	c.Impersonate.UserName = name
-	client, err := rest.HTTPClientFor(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, pipe := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for status := http.StatusTooManyRequests; status == http.StatusTooManyRequests; { // another one came first
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.Host+"/api/v1/namespaces/default/configmaps", io.NopCloser(body))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			resp, err := client.Do(req)
-			if err != nil {
-				return
-			}
-			resp.Body.Close()
-			status = resp.StatusCode
-		}
-	}()
-	return func() {
-		pipe.Close()
-		<-done
-	}
 }
 
 func podWith(name, cpu string) *corev1.Pod {
@@ -247,8 +155,25 @@ func testQuota(t *testing.T, o *operated) {
 	}
 }
 
+func testLimitedByDefault(t *testing.T, o *operated) {
+	claim := func(class string) error {
+		c := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: class}, Spec: corev1.PersistentVolumeClaimSpec{
+			StorageClassName: &class, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		}}
+		_, err := o.client.CoreV1().PersistentVolumeClaims("default").Create(t.Context(), c, metav1.CreateOptions{})
+		return err
+	}
+	if err := claim("silver"); err != nil {
+		t.Error(err)
+	}
+	if err := claim("gold"); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "insufficient quota to consume: gold.storageclass.storage.k8s.io/requests.storage") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func testPodSecurity(t *testing.T, o *operated) {
-	namespaced(t, o, "secure", map[string]string{"pod-security.kubernetes.io/enforce": "baseline"})
+	namespaced(t, o, "secure", nil) // the default is configured
 	p := podWith("p", "")
 	p.Spec.HostNetwork = true
 	_, err := o.client.CoreV1().Pods("secure").Create(t.Context(), p, metav1.CreateOptions{})
