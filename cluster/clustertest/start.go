@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -182,6 +185,23 @@ func plain(cfg *rest.Config) *rest.Config {
 // TLS is a configuration for clients that may do everything, over the network: for programs that are
 // given a URL, and for exec and the like.
 func (c *Cluster) TLS() *rest.Config { return apiservertest.TLS(c.server) }
+
+// Kubeconfig writes a file by which kubectl and other programs may do everything, and returns its path. It is
+// removed with the test's other files.
+func (c *Cluster) Kubeconfig() string {
+	c.t.Helper()
+	cfg, kc := c.TLS(), clientcmdapi.NewConfig()
+	const name = "clustertest"
+	kc.Clusters[name] = &clientcmdapi.Cluster{Server: cfg.Host, CertificateAuthorityData: cfg.CAData}
+	kc.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: cfg.BearerToken}
+	kc.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+	kc.CurrentContext = name
+	path := filepath.Join(c.t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*kc, path); err != nil {
+		c.t.Fatalf("writing a kubeconfig: %v", err)
+	}
+	return path
+}
 
 // As is a configuration for clients that act as somebody else, within the process.
 func (c *Cluster) As(name string, groups ...string) *rest.Config { return plain(c.as(name, groups...)) }

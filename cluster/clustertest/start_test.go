@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
 	watchtools "k8s.io/client-go/tools/watch"
 	metrics "k8s.io/metrics/pkg/client/clientset/versioned"
 
@@ -121,6 +122,13 @@ func TestNodesAnswer(t *testing.T) {
 		}
 		return nil
 	})
+	over, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := kubernetes.NewForConfigOrDie(over).CoreV1().Pods("default").Get(t.Context(), "talker", metav1.GetOptions{}); err != nil || same.UID != pod.UID {
+		t.Errorf("over the network it is %v, %v", same.UID, err)
+	}
 	logs, err := cs.CoreV1().Pods("default").GetLogs("talker", &corev1.PodLogOptions{TailLines: new(int64(2))}).DoRaw(t.Context())
 	if err != nil || string(logs) != "two\nthree\n" {
 		t.Errorf("its log ends with %q, %v", logs, err)

@@ -107,13 +107,14 @@ func (s *simulation) work(ctx context.Context) {
 		if down {
 			return
 		}
-		again, err := s.sync(ctx, key)
+		next, err := s.sync(ctx, key)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			klog.FromContext(ctx).Error(err, "Could not write what a simulated pod does; trying again", "pod", key)
 			time.AfterFunc(retry, func() { s.queue.Add(key) }) // by the machine's clock, whatever that of the pods is
-		case again > 0:
-			s.queue.AddAfter(key, again)
+		case !next.IsZero():
+			// From now on, which the clock may say is much later than when the write began.
+			s.queue.AddAfter(key, max(next.Sub(s.Clock.Now()), 0))
 		}
 		s.queue.Done(key)
 	}
@@ -130,19 +131,19 @@ func (s *simulation) find(key types.NamespacedName) (*record, *corev1.Pod) {
 	return r, r.pod
 }
 
-// sync writes what a pod is like now, and returns when to look again; 0 is never.
-func (s *simulation) sync(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+// sync writes what a pod is like now, and returns when to look again; zero is never.
+func (s *simulation) sync(ctx context.Context, key types.NamespacedName) (never time.Time, _ error) {
 	r, pod := s.find(key)
 	if r == nil || r.node.down.Load() {
-		return 0, nil
+		return never, nil
 	}
 	now := s.Clock.Now()
 	if r.life == nil {
 		if err := s.begin(r, pod, now); err != nil {
-			return 0, err
+			return never, err
 		}
 		if r.life == nil {
-			return 0, nil
+			return never, nil
 		}
 	}
 	does := r.node.pool.Load().Profile.read(pod)
@@ -201,23 +202,20 @@ func (r *record) place(pod *corev1.Pod) place {
 }
 
 // write writes a pod's status if it is not what it should be.
-func (s *simulation) write(ctx context.Context, r *record, pod *corev1.Pod, want corev1.PodStatus, next, now time.Time) (time.Duration, error) {
+func (s *simulation) write(ctx context.Context, r *record, pod *corev1.Pod, want corev1.PodStatus, next, now time.Time) (never time.Time, _ error) {
 	if !equality.Semantic.DeepEqual(&pod.Status, &want) {
 		changed := *pod // the status alone differs
 		changed.Status = want
 		written, err := s.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, &changed, metav1.UpdateOptions{})
 		switch {
 		case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-			return 0, nil // a newer version is on its way, and looked at when it comes
+			return never, nil // a newer version is on its way, and looked at when it comes
 		case err != nil:
-			return 0, fmt.Errorf("writing the status: %w", err)
+			return never, fmt.Errorf("writing the status: %w", err)
 		}
 		s.wrote(written)
 	}
-	if next.IsZero() {
-		return 0, nil
-	}
-	return max(next.Sub(now), time.Millisecond), nil
+	return next, nil
 }
 
 func (s *simulation) wrote(p *corev1.Pod) {
@@ -230,22 +228,22 @@ func (s *simulation) wrote(p *corev1.Pod) {
 }
 
 // finish removes a pod that has stopped. Where a finalizer keeps it, how it ended is written first.
-func (s *simulation) finish(ctx context.Context, r *record, pod *corev1.Pod, does courses, now time.Time) (time.Duration, error) {
+func (s *simulation) finish(ctx context.Context, r *record, pod *corev1.Pod, does courses, now time.Time) (never time.Time, _ error) {
 	if len(pod.Finalizers) > 0 {
 		if _, err := s.write(ctx, r, pod, r.life.show(pod, does, r.place(pod), now), time.Time{}, now); err != nil {
-			return 0, err
+			return never, err
 		}
 	}
 	if seconds := pod.DeletionGracePeriodSeconds; len(pod.Finalizers) > 0 && seconds != nil && *seconds == 0 {
-		return 0, nil // all that is left to do is the finalizers' owners'
+		return never, nil // all that is left to do is the finalizers' owners'
 	}
 	err := s.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: new(int64(0)), Preconditions: &metav1.Preconditions{UID: &pod.UID},
 	})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return 0, fmt.Errorf("removing the pod: %w", err)
+		return never, fmt.Errorf("removing the pod: %w", err)
 	}
-	return 0, nil
+	return never, nil
 }
 
 // resume makes up the life of a pod from what its status says.
