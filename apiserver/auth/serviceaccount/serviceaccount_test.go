@@ -76,6 +76,7 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		issuer.now = func() time.Time { return now }
 		token, _, err := issuer.Issue(grant)
 		if err != nil {
 			t.Fatal(err)
