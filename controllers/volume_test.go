@@ -100,6 +100,9 @@ func TestVolumesAreBound(t *testing.T) {
 	if v.Spec.ClaimRef == nil || v.Spec.ClaimRef.UID != c.UID {
 		t.Errorf("the volume is promised to %v", v.Spec.ClaimRef)
 	}
+	if v.Status.LastPhaseTransitionTime.IsZero() {
+		t.Error("the volume does not say since when it is bound")
+	}
 	t.Run("a second claim waits for a volume", func(t *testing.T) {
 		e.claim("more", "", "100Gi")
 		e.awaitClaim("more", corev1.ClaimPending, "")

@@ -112,6 +112,9 @@ func (r *Reconciler) setVolumePhase(ctx context.Context, v *corev1.PersistentVol
 	if v.Status.Phase == phase && v.Status.Message == message {
 		return nil
 	}
+	if v.Status.Phase != phase {
+		v.Status.LastPhaseTransitionTime = new(metav1.NewTime(r.now()))
+	}
 	v.Status.Phase, v.Status.Message = phase, message
 	if err := r.client.Status().Update(ctx, v); err != nil {
 		return fmt.Errorf("writing the status of volume %s: %w", v.Name, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"coracle.dev/coracle/controllers/internal/index"
+	"coracle.dev/coracle/controllers/internal/moment"
 	"coracle.dev/coracle/controllers/internal/outcome"
 )
 
@@ -41,6 +43,7 @@ type Reconciler struct {
 	client   client.Client
 	live     client.Reader
 	recorder record.EventRecorder
+	now      func() time.Time
 	// told is the last event about each claim or volume that exists, by its name.
 	told sync.Map
 }
@@ -49,7 +52,7 @@ type Reconciler struct {
 func New(mgr ctrl.Manager) *Reconciler {
 	return &Reconciler{
 		RecyclerImage: DefaultRecyclerImage,
-		client:        mgr.GetClient(), live: mgr.GetAPIReader(),
+		client:        mgr.GetClient(), live: mgr.GetAPIReader(), now: moment.Now(mgr),
 		recorder: mgr.GetEventRecorderFor("persistentvolume-controller"), //nolint:staticcheck // events as Kubernetes has them, with a source
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -77,7 +78,7 @@ func newModel(t *testing.T, seed uint64) *model {
 			return m.cache.List(ctx, l, opts...)
 		},
 	})
-	m.r = &Reconciler{client: server, live: m.truth, recorder: &record.FakeRecorder{}}
+	m.r = &Reconciler{client: server, live: m.truth, recorder: &record.FakeRecorder{}, now: time.Now}
 	return m
 }
 
