@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -132,5 +133,39 @@ spec:
 	}
 	if versions["old"] != "extensions/v1beta1" || versions["new"] != "apps/v1" {
 		t.Errorf("managers: %v", versions)
+	}
+}
+
+const policyOfNames = `apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: names}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [apps], apiVersions: [v1], resources: [deployments], operations: [CREATE]}
+    - {apiGroups: [networking.k8s.io], apiVersions: [v1], resources: [ingresses], operations: [CREATE]}
+  validations: [{expression: "object.apiVersion != 'extensions/v1beta1' && object.metadata.name == 'allowed'", message: "not this name"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: names}
+spec: {policyName: names, validationActions: [Deny]}
+`
+
+// TestPoliciesHoldForOldGroups: what is not allowed in the current group is not allowed by its old name.
+func TestPoliciesHoldForOldGroups(t *testing.T) {
+	_, server := apiservertest.Start(t)
+	k := newKubectl(t, server)
+	k.run(t, policyOfNames, "create", "-f", "-")
+	for _, i := range []int{0, 1} {
+		m := oldManifests[i].manifest
+		eventually(t, "the policy to hold", func(context.Context) (bool, any) {
+			out, err := k.try(t, m, "create", "--dry-run=server", "-f", "-")
+			return err != nil && strings.Contains(err.Error(), "not this name"), out
+		})
+		name := strings.NewReplacer("tomcat-deploy", "allowed", "name: old", "name: allowed")
+		if out, err := k.try(t, name.Replace(m), "create", "--dry-run=server", "-f", "-"); err != nil {
+			t.Errorf("what the policy allows: %v %s", err, out)
+		}
 	}
 }

@@ -85,6 +85,8 @@ var historicPrefixes = map[schema.GroupResource]string{
 	{Resource: "services"}:                              "services/specs",
 	{Resource: "nodes"}:                                 "minions",
 	{Group: "networking.k8s.io", Resource: "ingresses"}: "ingress",
+	// Which resources are the same under two names, admission is told by this too.
+	{Group: "extensions", Resource: "ingresses"}: "ingress",
 }
 
 // GroupPrefix is where Kubernetes keeps custom resources, and those of the extension API servers.
