@@ -187,8 +187,20 @@ func (r *rollout) growNew() bool {
 	if want == *r.new.Spec.Replicas {
 		return false
 	}
-	r.resize(r.new, want)
+	if want < *r.new.Spec.Replicas || r.observed() {
+		r.resize(r.new, want)
+	}
 	return true
+}
+
+// observed tells whether all sets have acted upon their size. One that has not
+// may have more pods than its size or its status say: it may have been asked for
+// more in between. Its status, when it has, brings the next pass.
+func (r *rollout) observed() bool {
+	return !slices.ContainsFunc(r.all(), func(rs *appsv1.ReplicaSet) bool {
+		was, existed := r.original[rs.UID]
+		return existed && was.Status.ObservedGeneration < was.Generation
+	})
 }
 
 // shrinkOld scales old sets down by as many pods as availability allows: first
