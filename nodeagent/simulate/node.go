@@ -51,6 +51,12 @@ func (n *node) setRange(p netip.Prefix) {
 	}
 }
 
+func (n *node) podRange() netip.Prefix {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pods
+}
+
 // podIP is the address of a new pod: the one after that given last, which is free.
 func (n *node) podIP() (netip.Addr, error) {
 	n.mu.Lock()
@@ -90,12 +96,12 @@ func (s *simulation) object(n *node) *corev1.Node {
 	if n.zone != "" {
 		labels[corev1.LabelTopologyZone] = n.zone
 	}
-	pool := n.pool.Load()
+	pool, pods := n.pool.Load(), n.podRange().String()
 	maps.Copy(labels, pool.Labels)
 	out := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: n.name, Labels: labels},
 		Spec: corev1.NodeSpec{
-			PodCIDR: n.pods.String(), PodCIDRs: []string{n.pods.String()}, ProviderID: "simulated://" + n.name, Taints: pool.Taints,
+			PodCIDR: pods, PodCIDRs: []string{pods}, ProviderID: "simulated://" + n.name, Taints: pool.Taints,
 		},
 	}
 	s.fill(n, &out.Status)

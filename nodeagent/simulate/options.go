@@ -26,7 +26,7 @@ type Options struct {
 	// Clock is the time that pods' timelines follow. Default: the machine's, which leases follow always.
 	Clock clock.WithTicker
 	// Authority, if set, has the nodes serve the API of a node agent, each at its own address of 127.0.0.0/8:
-	// logs, statistics, metrics and pods.
+	// logs, statistics, metrics and pods. On systems other than Linux there is no such API.
 	Authority *Authority
 	// OnReady is called when all nodes are registered.
 	OnReady func()

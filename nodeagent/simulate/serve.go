@@ -8,10 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/klog/v2"
 
@@ -22,20 +20,6 @@ const headerTimeout = 30 * time.Second
 
 // loopback are the addresses of all simulated nodes.
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
-
-// listen opens one port for the API of all nodes, which can be reached over the loopback interface alone:
-// there all of 127.0.0.0/8 is this machine's, and by the address that was called the node is known.
-func listen(ctx context.Context) (net.Listener, error) {
-	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		return errors.Join(raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo") }), err)
-	}}
-	l, err := c.Listen(ctx, "tcp4", "0.0.0.0:0")
-	if err != nil {
-		return nil, fmt.Errorf("listening for the API of simulated nodes: %w", err)
-	}
-	return l, nil
-}
 
 // api makes the server of the nodes' API.
 func (s *simulation) api(ctx context.Context) (*http.Server, error) {

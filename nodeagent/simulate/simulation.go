@@ -125,6 +125,9 @@ func newSimulation(cfg *rest.Config, o Options) (*simulation, error) {
 	return s, nil
 }
 
+// errNoAPI says that the system cannot give each node an address of its own.
+var errNoAPI = errors.New("the API of simulated nodes needs Linux, and is not there")
+
 // open begins to serve the nodes' API, if there is an authority for it.
 func (s *simulation) open(ctx context.Context) error {
 	if s.Authority == nil {
@@ -135,6 +138,10 @@ func (s *simulation) open(ctx context.Context) error {
 		return err
 	}
 	l, err := listen(ctx)
+	if errors.Is(err, errNoAPI) {
+		klog.FromContext(ctx).Info("The simulated nodes have no API of their own", "reason", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
