@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
+	"coracle.dev/coracle/scheduler/framework"
 	"coracle.dev/coracle/scheduler/queue"
 	"coracle.dev/coracle/scheduler/snapshot"
 )
@@ -33,6 +35,9 @@ func (s *scheduler) bind(ctx context.Context, item *queue.Item, node string) {
 	if ctx.Err() != nil {
 		return
 	}
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) { // without an answer it may have been bound
+		s.undo(ctx, p, s.taken(item))
+	}
 	if s.unbind(item) && !apierrors.IsNotFound(err) {
 		s.report(ctx, p, corev1.PodReasonSchedulerError, fmt.Sprintf("binding rejected: %v", err), nil)
 	}
@@ -49,6 +54,16 @@ func (s *scheduler) bindTo(ctx context.Context, item *queue.Item, node string) e
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID},
 		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
 	}, metav1.CreateOptions{})
+}
+
+// taken is what a pod took besides its place.
+func (s *scheduler) taken(item *queue.Item) []*framework.Reservation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.takers[item.Pod.UID]; t != nil && t.item == item {
+		return t.reservations
+	}
+	return nil
 }
 
 // unbind takes back an assumption, unless it has become true: a binding whose answer got lost shows in the watch. It

@@ -3,10 +3,13 @@ package scheduler_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"coracle.dev/coracle/scheduler"
 )
 
 // TestDevices: of two claims for one device one gets it; the other's pod follows when the device is given back.
@@ -66,4 +69,39 @@ func TestDevices(t *testing.T) {
 		return err == nil
 	})
 	await(t, c, "second", "was bound", bound)
+}
+
+// TestDevicesGivenBack: a pod that cannot be bound in the end does not keep its device.
+func TestDevicesGivenBack(t *testing.T) {
+	c := start(t, scheduler.Options{BindTimeout: time.Second})
+	node(t, c, "b", "4", "10")
+	ctx, r := t.Context(), c.ResourceV1()
+	if _, err := r.DeviceClasses().Create(ctx, &resourcev1.DeviceClass{ObjectMeta: metav1.ObjectMeta{Name: "gpu"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	where := "b"
+	slice := &resourcev1.ResourceSlice{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: resourcev1.ResourceSliceSpec{
+		Driver: "gpu.example.com", NodeName: &where, Pool: resourcev1.ResourcePool{Name: "b", ResourceSliceCount: 1}, Devices: []resourcev1.Device{{Name: "gpu-0"}}}}
+	if _, err := r.ResourceSlices().Create(ctx, slice, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	o := &resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "test", Name: "gpu"}}
+	o.Spec.Devices.Requests = []resourcev1.DeviceRequest{{Name: "r", Exactly: &resourcev1.ExactDeviceRequest{DeviceClassName: "gpu"}}}
+	if _, err := r.ResourceClaims("test").Create(ctx, o, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	storageClass(t, c, "dynamic", "example.com/p")
+	claim(t, c, "data", "dynamic")
+	name := "gpu"
+	pod(t, c, "p", "100m", uses("data"), func(p *corev1.Pod) {
+		p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "c", ResourceClaimName: &name}}
+	})
+	allocated := func(want bool) func(context.Context) bool {
+		return func(ctx context.Context) bool {
+			o, err := r.ResourceClaims("test").Get(ctx, "gpu", metav1.GetOptions{})
+			return err == nil && (o.Status.Allocation != nil) == want && (len(o.Status.ReservedFor) > 0) == want
+		}
+	}
+	awaitObject(t, "a device for the pod", allocated(true))
+	awaitObject(t, "a device given back when the volume did not come", allocated(false))
 }

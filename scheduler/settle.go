@@ -95,6 +95,9 @@ func (s *scheduler) advance(ctx context.Context, t *taker) (next func()) {
 func (s *scheduler) late(ctx context.Context, now time.Time) func() {
 	for _, t := range s.takers {
 		if t.written && !t.due.After(now) {
+			if next := s.advance(ctx, t); next != nil {
+				return next
+			}
 			t.written = false
 			_, r, _ := framework.Settled(t.reservations)
 			return func() { s.giveUp(ctx, t, r.Plugin, context.DeadlineExceeded) }
@@ -118,9 +121,34 @@ func (s *scheduler) giveUp(ctx context.Context, t *taker, plugin string, err err
 		return
 	}
 	klog.FromContext(ctx).V(2).Info("Giving up what a pod was to take", "pod", klog.KObj(t.item.Pod), "node", t.node, "plugin", plugin, "err", err)
+	s.undo(ctx, t.item.Pod.Pod, t.reservations)
 	if s.unbind(t.item) {
 		s.report(ctx, t.item.Pod.Pod, corev1.PodReasonSchedulerError, fmt.Sprintf("running PreBind plugin %q: %v", plugin, err), nil)
 	}
+}
+
+// undo takes back what was written for a pod that did not get its node.
+func (s *scheduler) undo(ctx context.Context, p *corev1.Pod, reservations []*framework.Reservation) {
+	for _, r := range reservations {
+		for _, w := range r.Undo {
+			err := undoOnce(ctx, s.client, w)
+			for attempt := 1; apierrors.IsConflict(err) && attempt < maxMerges; attempt++ {
+				err = undoOnce(ctx, s.client, w)
+			}
+			if err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
+				klog.FromContext(ctx).Error(err, "Giving back what a pod took", "pod", klog.KObj(p), "plugin", r.Plugin)
+			}
+		}
+	}
+}
+
+func undoOnce(ctx context.Context, client kubernetes.Interface, w framework.Write) error {
+	o, err := merged(ctx, client, w)
+	if err != nil || o == nil {
+		return err
+	}
+	_, err = write(ctx, client, o, w.Status)
+	return err
 }
 
 // release takes back what a pod took. The caller holds the lock.

@@ -168,6 +168,25 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestGiveBack: an allocation goes with the last pod that was to have it.
+func TestGiveBack(t *testing.T) {
+	c := world(t, claim("first", "large"))
+	p := pod("p", "first")
+	took, _ := framework.Reserve(plugins, c, p, "b")
+	mine := took[0].Writes[1].Object.(*resourcev1.ResourceClaim)
+	undo := took[0].Undo[0].Merge
+	if o, err := undo(mine); err != nil || o.(*resourcev1.ResourceClaim).Status.Allocation != nil || len(o.(*resourcev1.ResourceClaim).Status.ReservedFor) != 0 {
+		t.Errorf("given back: %+v (%v)", o, err)
+	}
+	shared := taken(mine, nil, pod("q", "first"))
+	if o, err := undo(shared); err != nil || o.(*resourcev1.ResourceClaim).Status.Allocation == nil || len(o.(*resourcev1.ResourceClaim).Status.ReservedFor) != 1 {
+		t.Errorf("given back while another has it: %+v (%v)", o, err)
+	}
+	if o, err := undo(claim("first", "large")); o != nil || err != nil {
+		t.Errorf("nothing was taken, and given back is %+v (%v)", o, err)
+	}
+}
+
 func TestBindingConditions(t *testing.T) {
 	c := world(t, claim("first", "large"))
 	took, _ := framework.Reserve(plugins, c, pod("p", "first"), "b")

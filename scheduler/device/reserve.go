@@ -49,6 +49,7 @@ func reserve(c *snapshot.Cluster, p *snapshot.Pod, n *snapshot.Node) (*framework
 		taken := taken(claim, result, p)
 		undo = append(undo, c.AssumeDeviceClaim(taken))
 		r.Writes = append(r.Writes, framework.Write{Object: taken, Status: true, Merge: merge(result, p)})
+		r.Undo = append(r.Undo, framework.Write{Object: taken, Status: true, Merge: giveBack(result != nil, p)})
 	}
 	for i := range claims.waiting {
 		take(claims.waiting[i], &results[i])
@@ -105,6 +106,25 @@ func merge(result *resourcev1.AllocationResult, p *snapshot.Pod) func(metav1.Obj
 			return nil, fmt.Errorf("claim %s/%s got deallocated in the meantime", claim.Namespace, claim.Name)
 		}
 		return taken(claim, result, p), nil
+	}
+}
+
+// giveBack takes a pod out of a claim, and the allocation that was made for it with it, unless others use that.
+func giveBack(allocated bool, p *snapshot.Pod) func(metav1.Object) (metav1.Object, error) {
+	return func(newer metav1.Object) (metav1.Object, error) {
+		claim, is := newer.(*resourcev1.ResourceClaim)
+		if !is {
+			return nil, fmt.Errorf("%T is no ResourceClaim", newer)
+		}
+		if !resourceclaim.IsReservedForPod(p.Pod, claim, false) {
+			return nil, nil
+		}
+		out := claim.DeepCopy()
+		out.Status.ReservedFor = slices.DeleteFunc(out.Status.ReservedFor, func(r resourcev1.ResourceClaimConsumerReference) bool { return r.UID == p.UID })
+		if allocated && len(out.Status.ReservedFor) == 0 {
+			out.Status.Allocation, out.Status.Devices = nil, nil
+		}
+		return out, nil
 	}
 }
 

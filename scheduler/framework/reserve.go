@@ -16,6 +16,9 @@ type Reservation struct {
 	Settled func() (bool, error)
 	// Release takes back what was noted in the cluster.
 	Release func()
+	// Undo takes back what was written, by merging into the newest states of these objects. A Merge that returns nil has
+	// nothing to take back.
+	Undo []Write
 }
 
 // Write is a newer state of an object.
