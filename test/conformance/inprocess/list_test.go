@@ -14,7 +14,7 @@ import (
 	"coracle.dev/coracle/apiserver"
 )
 
-const templates, chunk = 400, 30
+const templates, chunk = 120, 17
 
 func TestChunks(t *testing.T) {
 	parallel(t, []subtest{{"chunks of results", listChunks}, {"after compaction", listCompacted}})

@@ -20,34 +20,31 @@ import (
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
 )
 
-// published returns the schema of a kind in the OpenAPI documents of both versions; nil if that of
-// version 2 has none. A version that a definition stops serving stays in the document of version 3,
-// in Kubernetes 1.37 as here.
+// published returns the schema of a kind that is in the OpenAPI documents of both versions, or nil. A
+// version that a definition stops serving stays in the document of version 3, in Kubernetes 1.37 as here.
 func (e *env) published(ctx context.Context, group, version, kind string) (map[string]any, error) {
 	reversed := strings.Split(group, ".")
 	slices.Reverse(reversed)
 	name := strings.Join(reversed, ".") + "." + version + "." + kind
-	body, _, err := e.raw(ctx, "/openapi/v2", "application/json")
-	if err != nil {
-		return nil, err
-	}
-	var v2 struct{ Definitions map[string]map[string]any }
-	if err := json.Unmarshal(body, &v2); err != nil || v2.Definitions[name] == nil {
-		return nil, err
-	}
-	if body, _, err = e.raw(ctx, "/openapi/v3/apis/"+group+"/"+version, "application/json"); err != nil {
-		return nil, err
-	}
 	var v3 struct {
 		Components struct{ Schemas map[string]map[string]any }
 	}
-	if err := json.Unmarshal(body, &v3); err != nil {
+	body, _, err := e.raw(ctx, "/openapi/v3/apis/"+group+"/"+version, "application/json")
+	if err != nil {
+		if strings.Contains(err.Error(), "status 404") {
+			err = nil
+		}
 		return nil, err
 	}
-	if v3.Components.Schemas[name] == nil {
-		return nil, fmt.Errorf("%s is in the document of version 2 alone", name)
+	if err := json.Unmarshal(body, &v3); err != nil || v3.Components.Schemas[name] == nil {
+		return nil, err
 	}
-	return v2.Definitions[name], nil
+	var v2 struct{ Definitions map[string]map[string]any }
+	if body, _, err = e.raw(ctx, "/openapi/v2", "application/json"); err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(body, &v2)
+	return v2.Definitions[name], err
 }
 
 // publishes waits until a kind is in the documents, or is not.
