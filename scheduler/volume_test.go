@@ -153,8 +153,8 @@ func TestVolumesInVain(t *testing.T) {
 	node(t, c, "a", "1", "10")
 	storageClass(t, c, "dynamic", "example.com/p")
 	claim(t, c, "data", "dynamic")
-	p := pod(t, c, "p", "700m", uses("data"))
-	p = await(t, c, "p", "was given up", func(p *corev1.Pod) bool {
+	pod(t, c, "p", "700m", uses("data"))
+	p := await(t, c, "p", "was given up", func(p *corev1.Pod) bool {
 		got := unschedulable(p)
 		return got != nil && got.Reason == corev1.PodReasonSchedulerError
 	})
