@@ -9,9 +9,11 @@ import (
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"coracle.dev/coracle/apiserver/apiservertest"
+	"coracle.dev/coracle/apiserver/flowcontrol"
 )
 
 func testFlows(t *testing.T, o *operated) {
@@ -28,11 +30,16 @@ func testFlows(t *testing.T, o *operated) {
 		got := resp.Header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID)
 		return got == string(f.UID), got
 	})
-	// What is mandatory comes back, what is suggested is as its user wants it.
-	f.Spec.MatchingPrecedence = 9899
-	f.Annotations[flowcontrolv1.AutoUpdateAnnotationKey] = "false"
-	if _, err := schemas.Update(t.Context(), f, metav1.UpdateOptions{}); err != nil {
-		t.Error(err)
+	// What is suggested is as its user wants it.
+	own := []byte(`{"metadata":{"annotations":{"apf.kubernetes.io/autoupdate-spec":"false"}},"spec":{"matchingPrecedence":9899}}`)
+	if _, err := schemas.Patch(t.Context(), f.Name, types.MergePatchType, own, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := flowcontrol.Ensure(t.Context(), o.client); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = schemas.Get(t.Context(), f.Name, metav1.GetOptions{}); err != nil || f.Spec.MatchingPrecedence != 9899 {
+		t.Errorf("the user's precedence is %d, %v", f.Spec.MatchingPrecedence, err)
 	}
 }
 
@@ -93,26 +100,31 @@ func (o *operated) occupy(t *testing.T, name string) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, pipe := io.Pipe()
-	done := make(chan struct{})
+	released, done := make(chan struct{}), make(chan struct{})
+	attempt := func() (status int, err error) {
+		body, pipe := io.Pipe()
+		go func() { <-released; pipe.Close() }()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.Host+"/api/v1/namespaces/default/configmaps", body)
+		if err != nil {
+			return 0, err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
 	go func() {
 		defer close(done)
-		for status := http.StatusTooManyRequests; status == http.StatusTooManyRequests; { // another one came first
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.Host+"/api/v1/namespaces/default/configmaps", io.NopCloser(body))
-			if err != nil {
-				t.Error(err)
+		for {
+			status, err := attempt()
+			if err != nil || status != http.StatusTooManyRequests { // else another request came first
 				return
 			}
-			resp, err := client.Do(req)
-			if err != nil {
-				return
-			}
-			resp.Body.Close()
-			status = resp.StatusCode
 		}
 	}()
 	return func() {
-		pipe.Close()
+		close(released)
 		<-done
 	}
 }
