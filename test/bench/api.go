@@ -60,7 +60,7 @@ func (e *env) apiserver(ctx context.Context) (*rest.Config, *exec.Cmd, error) {
 		return nil, nil, err
 	}
 	cmd := e.command(ctx, "bench", "apiserver", "--etcd-data-dir", filepath.Join(e.dir, "api-etcd"), "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(benchPort),
-		"--authorization-mode", "AlwaysAllow", "--token-auth-file", tokens, "--disable-admission-plugins", "ServiceAccount")
+		"--token-auth-file", tokens, "--disable-admission-plugins", "ServiceAccount")
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
