@@ -236,12 +236,13 @@ func (s *scheduler) scheduleOne(ctx context.Context) (after func(), next time.Ti
 
 // decide places a pod, with the lock held, and returns what is to be written.
 func (s *scheduler) decide(ctx context.Context, item *queue.Item) func() {
-	pr := s.of(item.Pod.Pod)
+	p := item.Pod.Pod
+	pr := s.of(p)
 	result := framework.Schedule(pr.Plugins, s.cluster, item.Pod, framework.Choice{Tie: s.Tie, Start: s.start, Percent: pr.NodesToScore, Extenders: s.asked})
 	s.start += result.Looked
 	if result.Err != nil {
 		s.queue.Failed(item, s.Clock.Now())
-		return func() { s.report(ctx, item.Pod.Pod, corev1.PodReasonSchedulerError, result.Err.Error(), nil) }
+		return func() { s.report(ctx, p, corev1.PodReasonSchedulerError, result.Err.Error(), nil) }
 	}
 	if result.Node == "" {
 		return s.failed(ctx, item, result.Failure)
@@ -250,7 +251,7 @@ func (s *scheduler) decide(ctx context.Context, item *queue.Item) func() {
 	if status != nil {
 		s.queue.Failed(item, s.Clock.Now())
 		return func() {
-			s.report(ctx, item.Pod.Pod, corev1.PodReasonSchedulerError, strings.Join(status.Reasons, ", "), nil)
+			s.report(ctx, p, corev1.PodReasonSchedulerError, strings.Join(status.Reasons, ", "), nil)
 		}
 	}
 	s.cluster.Assume(item.Pod, result.Node)

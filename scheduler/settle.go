@@ -120,10 +120,11 @@ func (s *scheduler) giveUp(ctx context.Context, t *taker, plugin string, err err
 	if ctx.Err() != nil {
 		return
 	}
-	klog.FromContext(ctx).V(2).Info("Giving up what a pod was to take", "pod", klog.KObj(t.item.Pod), "node", t.node, "plugin", plugin, "err", err)
-	s.undo(ctx, t.item.Pod.Pod, t.reservations)
+	p := t.item.Pod.Pod // which is the queue's to change from unbind on
+	klog.FromContext(ctx).V(2).Info("Giving up what a pod was to take", "pod", klog.KObj(p), "node", t.node, "plugin", plugin, "err", err)
+	s.undo(ctx, p, t.reservations)
 	if s.unbind(t.item) {
-		s.report(ctx, t.item.Pod.Pod, corev1.PodReasonSchedulerError, fmt.Sprintf("running PreBind plugin %q: %v", plugin, err), nil)
+		s.report(ctx, p, corev1.PodReasonSchedulerError, fmt.Sprintf("running PreBind plugin %q: %v", plugin, err), nil)
 	}
 }
 
