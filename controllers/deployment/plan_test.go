@@ -87,6 +87,7 @@ func parseSet(t *testing.T, d *appsv1.Deployment, s string, i int) *appsv1.Repli
 	var version string
 	var spec, active, available int32
 	desired := *d.Spec.Replicas
+	s, unobserved := strings.CutSuffix(s, "?")
 	n, err := fmt.Sscanf(strings.ReplaceAll(s, "/", " "), "%s %d %d %d %d", &version, &spec, &active, &available, &desired)
 	if n < 4 {
 		t.Fatalf("reading %q: %v", s, err)
@@ -100,6 +101,9 @@ func parseSet(t *testing.T, d *appsv1.Deployment, s string, i int) *appsv1.Repli
 	rs.Status = appsv1.ReplicaSetStatus{Replicas: active, ReadyReplicas: available, AvailableReplicas: available}
 	rs.Annotations = map[string]string{"note": "copied", revisionAnnotation: fmt.Sprint(i + 1)}
 	setReplicas(rs, desired, desired+maxSurge(d))
+	if unobserved {
+		rs.Generation = 1
+	}
 	return rs
 }
 
@@ -139,6 +143,9 @@ func TestPlanScaling(t *testing.T) {
 		{"going back to an old template", world{replicas: 4, surge: "1", unavailable: "1", version: "a", sets: []string{"a 0/0/0", "b 4/4/4"}}, []string{"a 0>1"}},
 		{"pods of an old set that are yet to go take room", world{replicas: 4, surge: "1", unavailable: "0", version: "b", sets: []string{"a 3/4/4", "b 1/1/1"}}, nil},
 		{"new set too large", world{replicas: 4, surge: "1", unavailable: "1", version: "a", sets: []string{"a 6/6/6/4"}}, []string{"a 6>4"}},
+		{"none grows while one has yet to observe its size", world{replicas: 4, surge: "1", unavailable: "0", version: "b", sets: []string{"a 3/3/3?", "b 1/1/1"}}, nil},
+		{"a new one is made without pods meanwhile", world{replicas: 4, surge: "1", unavailable: "0", version: "b", sets: []string{"a 4/4/4?"}}, []string{"create 0"}},
+		{"none shrinks for one that has yet to observe its size", world{replicas: 4, surge: "1", unavailable: "0", version: "b", sets: []string{"a 4/4/4", "b 1/1/1?"}}, nil},
 
 		{"resize: one set takes it all", world{replicas: 8, surge: "1", unavailable: "0", version: "a", sets: []string{"a 3/3/3/3"}}, []string{"a 3>8"}},
 		{"resize of one set in the midst of a paused rollout", world{replicas: 8, surge: "1", unavailable: "0", paused: true, version: "b", sets: []string{"a 3/3/3/3"}}, []string{"a 3>8"}},

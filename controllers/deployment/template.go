@@ -93,7 +93,10 @@ func (r *rollout) adoptNew(create bool) {
 	}
 	r.new = newSet(r.d)
 	r.annotate(r.new, next, false)
-	*r.new.Spec.Replicas = newSize(r.d, r.all(), 0)
+	*r.new.Spec.Replicas = 0
+	if r.observed() {
+		*r.new.Spec.Replicas = newSize(r.d, r.all(), 0)
+	}
 	setReplicas(r.new, *r.d.Spec.Replicas, *r.d.Spec.Replicas+maxSurge(r.d))
 	r.out.create = r.new
 	r.setRevision(next)

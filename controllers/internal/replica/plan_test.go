@@ -51,6 +51,9 @@ func TestStatus(t *testing.T) {
 	if wait := next.Sub(now); wait != 6*time.Second {
 		t.Errorf("changes in %v, not 6s, when the second pod becomes available", wait)
 	}
+	if got, _ := status(set, observation{pods, 2, false}, nil, now); got.ObservedGeneration != 0 {
+		t.Errorf("the generation is called observed, though the cache has yet to show what was done")
+	}
 	set.MinReadySeconds = 0
 	if got, next := status(set, observation{pods, 0, true}, nil, now); got.AvailableReplicas != 3 || !next.IsZero() {
 		t.Errorf("without minReadySeconds %d are available, next change %v", got.AvailableReplicas, next)
