@@ -146,7 +146,10 @@ func (b *Backend) decorate(c *storagebackend.ConfigForResource, prefix string, k
 // Raw makes storage without a watch cache for objects that no resource serves.
 func (b *Backend) Raw(gr schema.GroupResource, e Encoding, prefix string, newFunc, newList func() runtime.Object) (storage.Interface, error) {
 	config := b.forResource(gr, e)
-	s, _, err := b.raw(config, newFunc, newList, prefix)
+	s, destroy, err := b.raw(config, newFunc, newList, prefix)
+	if err == nil {
+		b.raws = append(b.raws, destroy)
+	}
 	return s, err
 }
 

@@ -66,6 +66,8 @@ type Backend struct {
 	config     storagebackend.Config
 	encryption *encryption
 	cached     bool
+	// raws end the storages that Raw made. It is called before the server runs, by one goroutine.
+	raws []func()
 }
 
 // Open starts the embedded server, or prepares to reach the external one. It returns when the data
@@ -121,6 +123,9 @@ func (b *Backend) Embedded() bool {
 
 // Close ends the embedded server after its last write is on disk.
 func (b *Backend) Close() {
+	for _, end := range b.raws {
+		end()
+	}
 	b.source.close()
 	b.encryption.close()
 }
