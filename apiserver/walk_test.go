@@ -106,7 +106,6 @@ func describeRow(gv string, r *metav1.APIResource) row {
 
 // recorder notes which verbs of which resources were served.
 type recorder struct {
-	next http.RoundTripper
 	info *request.RequestInfoFactory
 	mu   sync.Mutex
 	seen map[string]sets.Set[string]
