@@ -164,14 +164,14 @@ func TestVolumesInVain(t *testing.T) {
 	if got := event(t, c, p, "FailedScheduling"); got != unschedulable(p).Message {
 		t.Errorf("FailedScheduling says %q", got)
 	}
-	bindClaims(t, c) // which sees the claim when it is written next, for another node
 	selected, err := c.CoreV1().PersistentVolumeClaims("test").Get(t.Context(), "data", metav1.GetOptions{})
 	if err != nil || selected.Annotations[volume.AnnSelectedNode] != "a" {
 		t.Fatalf("the claim has the annotations %v (%v)", selected.Annotations, err)
 	}
 	awaitObject(t, "a claim that the provisioner gave back, since it cannot help there", func(ctx context.Context) bool {
-		_, err := c.CoreV1().PersistentVolumeClaims("test").Patch(ctx, "data", types.MergePatchType, []byte(`{"metadata":{"annotations":null}}`), metav1.PatchOptions{})
+		_, err := c.CoreV1().PersistentVolumeClaims("test").Patch(ctx, "data", types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+volume.AnnSelectedNode+`":null}}}`), metav1.PatchOptions{})
 		return err == nil
 	})
+	bindClaims(t, c)
 	await(t, c, "p", "was bound", bound)
 }
