@@ -209,12 +209,13 @@ func apiExec(t *testing.T, cfg *rest.Config) {
 	if !errors.As(err, &code) || code.Code != 7 || out.String() != "in" || bad.String() != "bad\n" {
 		t.Errorf("SPDY: %v, %q, %q", err, out.String(), bad.String())
 	}
-	// A terminal whose input ends hangs up, so it is kept open. Its size comes when it comes.
+	// A terminal whose input ends hangs up, so it is kept open. Its size comes when it
+	// comes; until then stty says so, and succeeds all the same.
 	out.Reset()
 	stdin, typed := io.Pipe()
 	defer typed.Close()
 	go func() { _, _ = io.WriteString(typed, "line\n") }()
-	socket, err := remotecommand.NewWebSocketExecutor(cfg, http.MethodGet, target("command=sh&command=-c&command=read+a;until+busybox+stty+size;do+busybox+sleep+0.1;done;echo+got+$a&input=1&output=1&tty=1").String())
+	socket, err := remotecommand.NewWebSocketExecutor(cfg, http.MethodGet, target("command=sh&command=-c&command=read+a;until+busybox+stty+size|grep+101;do+sleep+0.1;done;echo+got+$a&input=1&output=1&tty=1").String())
 	if err != nil {
 		t.Fatal(err)
 	}
