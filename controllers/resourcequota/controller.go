@@ -36,6 +36,8 @@ import (
 const (
 	// resync is how often a quota is counted when nothing tells of a change.
 	resync = 5 * time.Minute
+	// settled is how long after a write of its status a quota is counted again.
+	settled = time.Second
 	// unserved is how soon a quota is counted again that names a resource which
 	// is not served, as those of a CustomResourceDefinition that is to come.
 	unserved = 30 * time.Second
@@ -64,13 +66,23 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) (err error) {
 	r.controller, err = ctrl.NewControllerManagedBy(mgr).
 		Named("resourcequota-controller").
 		For(&corev1.ResourceQuota{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: specified})).
+		Watches(&corev1.ResourceQuota{}, handler.Funcs{UpdateFunc: countLater}).
 		WithOptions(outcome.Options(5, mgr)).
 		Build(r)
 	return err
 }
 
+// countLater counts again some time after somebody wrote a quota's status: a count may have compared with
+// the status of before.
+func countLater(_ context.Context, e event.UpdateEvent, q queue) {
+	before, after := e.ObjectOld.(*corev1.ResourceQuota), e.ObjectNew.(*corev1.ResourceQuota)
+	if !apiequality.Semantic.DeepEqual(before.Status, after.Status) {
+		q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(after)}, settled)
+	}
+}
+
 // specified tells whether an update of a quota changed what it asks for. A new status is no reason to
-// count: admission writes it before the object that it lets in can be seen.
+// count at once: admission writes it before the object that it lets in can be seen.
 func specified(e event.UpdateEvent) bool {
 	before, after := e.ObjectOld.(*corev1.ResourceQuota), e.ObjectNew.(*corev1.ResourceQuota)
 	return !apiequality.Semantic.DeepEqual(before.Spec, after.Spec)
